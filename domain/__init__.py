@@ -1,0 +1,1 @@
+"""What Stockyard knows and does, without HTTP, queues' consumers or a timetable."""

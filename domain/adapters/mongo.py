@@ -1,0 +1,49 @@
+"""The store: one client per process, durable writes, bounded waits."""
+
+from collections.abc import Sequence
+
+from beanie import Document, init_beanie
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+
+from domain.changes import Database, Doc
+from domain.errors import ServiceAway
+from domain.settings import Mongo
+
+
+def connect(settings: Mongo) -> AsyncMongoClient[Doc]:
+    """A client whose writes are majority-committed and journalled, and whose times know their zone."""
+    milliseconds = int(settings.timeout.total_seconds() * 1000)
+    return AsyncMongoClient(
+        settings.url,
+        w="majority",
+        journal=True,
+        tz_aware=True,
+        retryWrites=True,
+        maxPoolSize=settings.max_pool_size,
+        serverSelectionTimeoutMS=milliseconds,
+        connectTimeoutMS=milliseconds,
+        socketTimeoutMS=milliseconds,
+        appname="stockyard",
+    )
+
+
+async def prepare(
+    client: AsyncMongoClient[Doc], settings: Mongo, models: Sequence[type[Document]]
+) -> Database:
+    """The database with every model's collection and indexes in place. Raises ServiceAway."""
+    database = client[settings.database]
+    try:
+        await init_beanie(database=database, document_models=list(models))
+    except PyMongoError as error:
+        raise ServiceAway(service="MongoDB", reason=_first_line(error)) from error
+    return database
+
+
+async def ping(database: Database) -> None:
+    """Raises when the store is away."""
+    await database.command("ping")
+
+
+def _first_line(error: PyMongoError) -> str:
+    return str(error).split(", Timeout:", maxsplit=1)[0].splitlines()[0]

@@ -1,0 +1,135 @@
+"""RabbitMQ as the job queue: a pointer per job, persistent, mandatory, confirmed."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import dramatiq
+from dramatiq.common import xq_name
+from pika.exceptions import AMQPError
+
+from domain.adapters.rabbitmq_publisher import Batch, Handover, Publisher
+from domain.adapters.rabbitmq_queues import (
+    connection_parameters,
+    dead_letter_arguments,
+    queue_arguments,
+    queue_name,
+    quiet_pika,
+)
+from domain.ports import JobMessage, QueueDepth
+from domain.settings import Rabbitmq
+
+#: Seconds between two looks for publishes that are past their deadline.
+SWEEP = 0.05
+
+
+class RabbitmqJobQueue:
+    """Implements `ports.JobQueue` for the event loop that opens it.
+
+    All publishes of a process share one thread and one connection, with their confirms outstanding
+    together. The connection is opened again, with backoff, for as long as it takes.
+    """
+
+    def __init__(self, settings: Rabbitmq) -> None:
+        self._settings = settings
+        self._timeout = settings.publish_timeout.total_seconds()
+        self._publisher: Publisher | None = None
+        self._live: deque[Batch] = deque()
+        self._sweep: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Returns when connected, or when RabbitMQ turns out to be away: that is no error here."""
+        quiet_pika()
+        loop = asyncio.get_running_loop()
+        settled: Handover[Batch] = Handover(loop.call_soon_threadsafe, _settle)
+        parameters = connection_parameters(self._settings, name="stockyard publisher")
+        self._publisher = Publisher(parameters, self._declarations, settled.put)
+        self._publisher.start()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.wrap_future(self._publisher.tried), self._timeout)
+
+    async def close(self) -> None:
+        """Idempotent. What is outstanding keeps its chance until its deadline."""
+        publisher, self._publisher = self._publisher, None
+        if publisher is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout):
+                await asyncio.gather(*(batch.settled for batch in self._live), return_exceptions=True)
+        await asyncio.to_thread(publisher.stop)
+        await asyncio.sleep(0)  # lets what the stop settled reach its callers
+        if self._sweep is not None:
+            self._sweep.cancel()
+        while self._live:
+            _settle(self._live.popleft())
+
+    async def publish(self, messages: Sequence[JobMessage]) -> list[bool]:
+        """As `ports.JobQueue.publish` promises. A queue is declared before the first message to it."""
+        publisher = self._publisher
+        if not messages or publisher is None or not publisher.connected:
+            return [False] * len(messages)
+        loop = asyncio.get_running_loop()
+        batch = Batch(
+            [self._encode(message) for message in messages], loop.time() + self._timeout, loop.create_future()
+        )
+        self._live.append(batch)
+        if self._sweep is None:
+            self._sweep = loop.call_later(SWEEP, self._expire)
+        publisher.post(batch)
+        await batch.settled
+        return list(batch.confirmed)
+
+    async def depth(self, pool: str) -> QueueDepth | None:
+        """As `ports.JobQueue.depth` promises, by asking RabbitMQ now."""
+        queue = queue_name(pool, self._settings)
+        try:
+            frame = await self._ask(
+                lambda channel, answer: channel.queue_declare(queue, passive=True, callback=answer)
+            )
+        except (AMQPError, OSError, TimeoutError):
+            return None
+        return QueueDepth(ready=frame.method.message_count, consumers=frame.method.consumer_count)
+
+    async def ping(self) -> None:
+        """Opens a channel. Raises ConnectionError, TimeoutError or AMQPError."""
+        if self._publisher is None or not self._publisher.connected:
+            raise ConnectionError("there is no open connection to RabbitMQ")
+        await self._ask(lambda _channel, answer: answer(None))
+
+    async def _ask(self, request: Callable[[Any, Callable[[Any], None]], None]) -> Any:
+        if self._publisher is None:
+            raise ConnectionError("the job queue is not open")
+        return await asyncio.wait_for(asyncio.wrap_future(self._publisher.ask(request)), self._timeout)
+
+    def _declarations(self, queue: str) -> Mapping[str, dict[str, Any]]:
+        return {
+            xq_name(queue): dead_letter_arguments(self._settings),
+            queue: queue_arguments(queue, self._settings),
+        }
+
+    def _encode(self, message: JobMessage) -> tuple[str, bytes]:
+        """The queue, and the body as Dramatiq's workers read it. Its message id is the job's id."""
+        queue = queue_name(message.pool, self._settings)
+        body: dramatiq.Message[None] = dramatiq.Message(
+            queue_name=queue,
+            actor_name=message.kind,
+            args=(message.job_id,),
+            kwargs={},
+            options={"request_id": message.request_id},
+            message_id=message.job_id,
+        )
+        return queue, body.encode()
+
+    def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        while self._live and (self._live[0].settled.done() or self._live[0].deadline <= now):
+            _settle(self._live.popleft())
+        self._sweep = loop.call_later(SWEEP, self._expire) if self._live else None
+
+
+def _settle(batch: Batch) -> None:
+    if not batch.settled.done():
+        batch.settled.set_result(None)

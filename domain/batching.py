@@ -1,0 +1,92 @@
+"""Group commit: concurrent calls become one batch.
+
+While one batch is at work the next one gathers, so batches grow with the load and a lone call waits for
+nobody. At most one batch of a `Batcher` is at work at a time; items run in the order they came.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: What applies a batch: as many results as items, in order. An exception among them is that item's alone.
+Apply = Callable[[list[Item]], Awaitable[Sequence[Result | BaseException]]]
+#: Told each batch's size.
+Observe = Callable[[int], None]
+
+
+class Batcher(Generic[Item, Result]):
+    """Gathers concurrent `submit` calls into calls of `apply`.
+
+    Parameters:
+      apply: runs a batch. If it raises, every item of the batch gets the exception.
+      max_size: the most items of one batch.
+      linger: seconds to gather before a batch starts that found the batcher idle.
+      observe: told each batch's size.
+    """
+
+    def __init__(
+        self,
+        apply: Apply[Item, Result],
+        *,
+        max_size: int = 64,
+        linger: float = 0.0,
+        observe: Observe | None = None,
+    ) -> None:
+        self._apply = apply
+        self._max_size = max_size
+        self._linger = linger
+        self._observe = observe
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._runner: asyncio.Task[None] | None = None
+
+    async def submit(self, item: Item) -> Result:
+        """The item's own result; raises the item's own exception, or the batch's.
+
+        A caller that is cancelled leaves its item in the batch: what was begun is finished.
+        """
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._runner is None or self._runner.done():
+            # A context of its own: a batch is nobody's request.
+            self._runner = asyncio.create_task(self._run(), context=Context())
+        return await future
+
+    async def drain(self) -> None:
+        """Returns when everything that was submitted has been applied."""
+        while self._runner is not None and not self._runner.done():
+            await asyncio.wait([self._runner])
+
+    async def _run(self) -> None:
+        await asyncio.sleep(self._linger)
+        while self._waiting:
+            size = min(self._max_size, len(self._waiting))
+            batch = [self._waiting.popleft() for _ in range(size)]
+            if self._observe is not None:
+                self._observe(size)
+            await self._settle(batch)
+
+    async def _settle(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        results: Sequence[Result | BaseException]
+        try:
+            results = await self._apply([item for item, _ in batch])
+            if len(results) != len(batch):
+                msg = f"{len(results)} results for {len(batch)} items"
+                raise RuntimeError(msg)  # noqa: TRY301 - handed to every caller below
+        except asyncio.CancelledError:
+            for _, future in batch:
+                future.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - handed to every caller
+            results = [error] * len(batch)
+        for (_, future), result in zip(batch, results, strict=True):
+            if future.done():
+                continue
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                future.set_result(result)

@@ -1,0 +1,109 @@
+"""What one transaction writes: guarded updates first, then inserts.
+
+Guarded updates go to the store in one command and say how many documents each must match. If one matches
+fewer, somebody else was first: nothing is written and `GuardFailed` tells the caller to look again. A
+transaction whose commit was applied but whose answer was lost runs again, fails its own guard, and so
+changes nothing twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import pymongo
+from pymongo import InsertOne, UpdateMany, UpdateOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.database import AsyncDatabase
+
+Doc: TypeAlias = dict[str, Any]
+Database: TypeAlias = AsyncDatabase[Doc]
+
+
+class GuardFailed(Exception):  # noqa: N818 - a signal to look again, not an error of anybody
+    """A guarded update matched fewer documents than it had to. Nothing was written."""
+
+    def __init__(self, guards: Sequence[str]) -> None:
+        self.guards = tuple(guards)
+        super().__init__(", ".join(guards))
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """One update with the number of documents it has to match; None where any number is right."""
+
+    collection: str
+    query: Mapping[str, Any]
+    update: Mapping[str, Any]
+    expect: int | None
+    name: str
+
+
+@dataclass(slots=True)
+class Changes:
+    """Collects the writes of one transaction; `commit` applies all of them, or none."""
+
+    guards: list[Guarded] = field(default_factory=list)
+    inserts: dict[str, list[Doc]] = field(default_factory=dict)
+    #: Single documents that ride along with the guards in their command.
+    riders: list[tuple[str, Doc]] = field(default_factory=list)
+
+    def update(
+        self,
+        collection: str,
+        query: Mapping[str, Any],
+        update: Mapping[str, Any],
+        *,
+        expect: int | None,
+        name: str,
+    ) -> None:
+        """Adds an update of all documents that match `query`, which have to be `expect` in number."""
+        self.guards.append(Guarded(collection, query, update, expect, name))
+
+    def insert(self, collection: str, documents: Sequence[Doc]) -> None:
+        """Adds documents to insert."""
+        if documents:
+            self.inserts.setdefault(collection, []).extend(documents)
+
+    def ride(self, collection: str, document: Doc) -> None:
+        """Adds one document that is inserted in the guards' command."""
+        self.riders.append((collection, document))
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.guards or self.inserts or self.riders)
+
+    async def commit(self, database: Database, *, seconds: float = 10.0) -> None:
+        """Writes all in one transaction, majority-committed and journalled.
+
+        Runs again by itself on a conflict with another transaction and when the commit's answer was lost.
+        Raises GuardFailed, DuplicateKeyError (both: nothing was written), and PyMongoError when the store
+        is away for `seconds`.
+        """
+        if not self:
+            return
+        with pymongo.timeout(seconds):
+            async with database.client.start_session() as session:
+                await session.with_transaction(lambda live: self._write(database, live))
+
+    async def _write(self, database: Database, session: AsyncClientSession) -> None:
+        await self._guarded(database, session)
+        for collection, documents in self.inserts.items():
+            await database[collection].insert_many(documents, session=session)
+
+    async def _guarded(self, database: Database, session: AsyncClientSession) -> None:
+        prefix = database.name
+        operations: list[Any] = []
+        for guard in self.guards:
+            kind = UpdateOne if isinstance(guard.query.get("_id"), str) else UpdateMany
+            operations.append(kind(guard.query, guard.update, namespace=f"{prefix}.{guard.collection}"))
+        operations += [InsertOne(doc, namespace=f"{prefix}.{collection}") for collection, doc in self.riders]
+        if not operations:
+            return
+        result = await database.client.bulk_write(operations, session=session, verbose_results=True)
+        failed = [
+            guard.name
+            for index, guard in enumerate(self.guards)
+            if guard.expect is not None and result.update_results[index].matched_count != guard.expect
+        ]
+        if failed:
+            raise GuardFailed(failed)

@@ -1,0 +1,1 @@
+"""What happened: stored with the change that made it true, then told to listeners."""

@@ -1,0 +1,71 @@
+"""Events as stored."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pymongo
+from beanie import Document
+from pymongo import IndexModel
+
+EVENTS = "events"
+CURSORS = "event_cursors"
+OUTBOX = "event_outbox"
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """Something that a transaction is about to make true."""
+
+    account_id: str
+    type: str
+    subject: str
+    data: dict[str, Any]
+
+
+class Event(Document):
+    """Something that happened. `seq` counts an account's events from 1, without gaps."""
+
+    id: str  # type: ignore[assignment]  # a UUIDv7 of ours, not an ObjectId
+    account_id: str
+    seq: int
+    type: str
+    subject: str
+    time: datetime
+    data: dict[str, Any]
+
+    class Settings:
+        """Where, and the one way they are read."""
+
+        name = EVENTS
+        indexes = (
+            IndexModel(
+                [("account_id", pymongo.ASCENDING), ("seq", pymongo.ASCENDING)],
+                unique=True,
+                name="by_account",
+            ),
+        )
+
+
+class EventCursor(Document):
+    """The last `seq` of an account; the guard that keeps the count without gaps."""
+
+    id: str  # type: ignore[assignment]  # the account's id
+    seq: int = 0
+
+    class Settings:
+        """Where."""
+
+        name = CURSORS
+
+
+class EventOutbox(Document):
+    """The events of one transaction that nobody has published yet; deleted once they are."""
+
+    id: str  # type: ignore[assignment]  # a UUIDv7: its time is the transaction's
+    events: list[str]
+
+    class Settings:
+        """Where."""
+
+        name = OUTBOX

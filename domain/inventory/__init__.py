@@ -1,0 +1,1 @@
+"""Stock per SKU and location: movements, and holds that reserve it."""

@@ -1,0 +1,155 @@
+"""How holds end: once, with their stock, their order and their events, in one transaction.
+
+Every path that ends a hold (payment, cancel, release, expiry by the scheduler, lazy reclaim) comes through
+`Holds.end`. What else an end changes is told by hooks, which the features above register.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+from domain.changes import Changes, Database, Doc, GuardFailed
+from domain.errors import TryAgain
+from domain.events.models import NewEvent
+from domain.events.service import Events, Recorded
+from domain.inventory import stock
+from domain.inventory.models import HOLDS
+from domain.inventory.rules import COMMITTED, EXPIRED, HELD, PAID, RELEASED, held_units, lock_key
+from domain.metrics import EXPIRIES
+from domain.ports import Locks
+from domain.values import Clock
+
+#: How often an end is tried again when somebody else was first.
+TRIES = 8
+#: The most holds that one lazy reclaim ends.
+RECLAIM_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why holds end, when, and what the caller knows about single ones (by hold id)."""
+
+    cause: str
+    at: datetime
+    facts: Mapping[str, Any]
+
+
+#: Adds what else ends with the holds to the transaction; answers the events to record with it.
+EndHook: TypeAlias = Callable[[Changes, Sequence[Doc], Ending], list[NewEvent]]
+
+
+class Holds:
+    """Stock that is kept until it is sold or given back."""
+
+    def __init__(self, *, database: Database, locks: Locks, events: Events, clock: Clock) -> None:
+        self._database = database
+        self._locks = locks
+        self._events = events
+        self._clock = clock
+        self._hooks: list[EndHook] = [_reservation_events]
+
+    def on_end(self, hook: EndHook) -> None:
+        """Registers what else ends with a hold."""
+        self._hooks.append(hook)
+
+    async def get(self, hold_id: str) -> Doc | None:
+        """The stored hold."""
+        return await self._database[HOLDS].find_one({"_id": hold_id})
+
+    async def extend(self, hold_id: str, *, by: timedelta) -> bool:
+        """Keeps an unexpired hold for at least `by` from now. False where it has ended or expired."""
+        now = self._clock()
+        query = {"_id": hold_id, "state": HELD, "expires_at": {"$gt": now}}
+        changed = await self._database[HOLDS].update_one(query, {"$max": {"expires_at": now + by}})
+        return changed.matched_count == 1
+
+    async def end(
+        self, hold_ids: Iterable[str], *, cause: str, facts: Mapping[str, Any] | None = None
+    ) -> list[Doc]:
+        """Ends those of the holds that are still held (for `expired`: and whose time is over); answers which.
+
+        Raises TryAgain where others kept being first.
+        """
+        wanted = sorted(set(hold_ids))
+        for _ in range(TRIES):
+            holds = await self._still_held(wanted, cause)
+            if not holds:
+                return []
+            keys = [lock_key(line["sku"]) for hold in holds for line in hold["lines"]]
+            async with self._locks.hold(keys):
+                recorded = await self._try(holds, cause, facts or {})
+            if recorded is not None:
+                await self._events.publish(recorded)
+                return holds
+        msg = "others kept changing the same holds"
+        raise TryAgain(msg)
+
+    async def reclaim(self, skus: Iterable[str]) -> int:
+        """Ends expired holds on the SKUs without waiting for the scheduler; answers how many.
+
+        Takes no locks: its caller holds those of the SKUs that it wants.
+        """
+        query = {
+            "state": HELD,
+            "expires_at": {"$lte": self._clock()},
+            "lines.sku": {"$in": sorted(set(skus))},
+        }
+        holds = await self._database[HOLDS].find(query).sort("expires_at").limit(RECLAIM_LIMIT).to_list()
+        if not holds:
+            return 0
+        recorded = await self._try(holds, EXPIRED, {})
+        if recorded is None:
+            return 0
+        EXPIRIES.labels("reclaim").inc(len(holds))
+        await self._events.publish(recorded)
+        return len(holds)
+
+    async def expired(self, *, limit: int) -> list[str]:
+        """Ids of holds whose time is over, longest first."""
+        query = {"state": HELD, "expires_at": {"$lte": self._clock()}}
+        rows = self._database[HOLDS].find(query, {"_id": 1}).sort("expires_at").limit(limit)
+        return [row["_id"] async for row in rows]
+
+    async def _still_held(self, hold_ids: list[str], cause: str) -> list[Doc]:
+        query: Doc = {"_id": {"$in": hold_ids}, "state": HELD}
+        if cause == EXPIRED:
+            query["expires_at"] = {"$lte": self._clock()}
+        return await self._database[HOLDS].find(query).sort("_id").to_list()
+
+    async def _try(self, holds: Sequence[Doc], cause: str, facts: Mapping[str, Any]) -> Recorded | None:
+        """One transaction; None where somebody else was first."""
+        changes, ending = Changes(), Ending(cause=cause, at=self._clock(), facts=facts)
+        _end_holds(changes, holds, ending)
+        if cause == PAID:
+            stock.sell(changes, holds, at=ending.at)
+        else:
+            stock.give_back(changes, held_units(holds))
+        events = [event for hook in self._hooks for event in hook(changes, holds, ending)]
+        cursors = await self._events.cursors([event.account_id for event in events])
+        recorded = self._events.record(changes, events, cursors=cursors, at=ending.at)
+        try:
+            await changes.commit(self._database)
+        except GuardFailed:
+            return None
+        return recorded
+
+
+def _end_holds(changes: Changes, holds: Sequence[Doc], ending: Ending) -> None:
+    query: Doc = {"_id": {"$in": [hold["_id"] for hold in holds]}, "state": HELD}
+    if ending.cause == EXPIRED:
+        query["expires_at"] = {"$lte": ending.at}
+    state = COMMITTED if ending.cause == PAID else RELEASED
+    update = {"$set": {"state": state, "cause": ending.cause, "ended_at": ending.at}}
+    changes.update(HOLDS, query, update, expect=len(holds), name=f"holds {ending.cause}")
+
+
+def _reservation_events(_: Changes, holds: Sequence[Doc], ending: Ending) -> list[NewEvent]:
+    kind = "hold.expired" if ending.cause == EXPIRED else "hold.released"
+    return [
+        NewEvent(
+            hold["account_id"], kind, hold["_id"], {"reservation_id": hold["_id"], "cause": ending.cause}
+        )
+        for hold in holds
+        if hold["order_id"] is None
+    ]

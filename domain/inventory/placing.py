@@ -1,0 +1,185 @@
+"""The batch that takes stock: concurrent jobs, one read, one decision each, one transaction for all.
+
+Orders and reservations are placed by the same engine; they differ in what a job wants, what else has to be
+read, and what is decided. Decisions are pure and are taken in the order of the jobs' ids.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pymongo.errors import ConnectionFailure
+
+from domain.batching import Batcher
+from domain.changes import Changes, Database, Doc, GuardFailed
+from domain.errors import TryAgain
+from domain.events.models import NewEvent
+from domain.events.service import Events
+from domain.inventory import stock
+from domain.inventory.holds import Holds
+from domain.inventory.rules import Shelf, lock_key
+from domain.jobs.running import JobRuns
+from domain.metrics import BATCH_RETRIES, BATCH_SIZE
+from domain.observe import logger
+from domain.ports import Locks
+from domain.values import Clock
+
+log = logger(__name__)
+
+#: How often a batch looks again when somebody else was first, before its jobs go back to the ledger.
+TRIES = 8
+
+Facts = TypeVar("Facts")
+
+
+@dataclass(slots=True)
+class Decision:
+    """What becomes of one job: how it ends, and what is written with its end."""
+
+    job: Doc
+    ending: Mapping[str, Any]
+    inserts: Mapping[str, Doc] = field(default_factory=dict)
+    events: Sequence[NewEvent] = ()
+    #: SKUs that were missing: reason to look for expired holds before it is final.
+    short: Sequence[str] = ()
+    #: Adds guards of its own to the transaction.
+    guard: Callable[[Changes], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placement(Generic[Facts]):
+    """What one kind of job brings to the engine."""
+
+    name: str
+    #: Units by SKU that the job takes from stock.
+    wants: Callable[[Doc], Counter[str]]
+    #: What else has to be read for the batch, in one go.
+    read: Callable[[Sequence[Doc]], Awaitable[Facts]]
+    #: Decides one job; takes its units off the shelf when it fits.
+    decide: Callable[[Doc, Facts, Shelf, datetime], Decision]
+
+
+class Placing(Generic[Facts]):
+    """Settles jobs of one kind in batches."""
+
+    def __init__(
+        self,
+        placement: Placement[Facts],
+        *,
+        database: Database,
+        runs: JobRuns,
+        events: Events,
+        holds: Holds,
+        locks: Locks,
+        clock: Clock,
+        max_batch: int,
+    ) -> None:
+        self._placement = placement
+        self._database = database
+        self._runs = runs
+        self._events = events
+        self._holds = holds
+        self._locks = locks
+        self._clock = clock
+        observe = BATCH_SIZE.labels(placement.name).observe
+        self._batches: Batcher[str, None] = Batcher(self._apply, max_size=max_batch, observe=observe)
+
+    async def settle(self, job_id: str) -> None:
+        """Settles the job with its effect. A job that is settled already is left as it is.
+
+        Raises TryAgain where others kept taking the same stock, and PyMongoError where the store is away.
+        """
+        await self._batches.submit(job_id)
+
+    async def drain(self) -> None:
+        """Returns when the batch in hand is done."""
+        await self._batches.drain()
+
+    async def _apply(self, job_ids: list[str]) -> list[BaseException | None]:
+        try:
+            await self._settle(job_ids)
+        except (ConnectionFailure, TryAgain):
+            if len(job_ids) == 1:
+                raise
+            return await self._one_by_one(job_ids)
+        except Exception:
+            if len(job_ids) == 1:
+                raise
+            log.exception("a batch failed; its jobs are tried one by one", batch=self._placement.name)
+            return await self._one_by_one(job_ids)
+        return [None] * len(job_ids)
+
+    async def _one_by_one(self, job_ids: list[str]) -> list[BaseException | None]:
+        results: list[BaseException | None] = []
+        for job_id in job_ids:
+            try:
+                await self._settle([job_id])
+                results.append(None)
+            except Exception as error:  # noqa: BLE001 - handed to the one caller whose job it is
+                results.append(error)
+        return results
+
+    async def _settle(self, job_ids: Sequence[str]) -> None:
+        for _ in range(TRIES):
+            jobs = await self._runs.queued(job_ids)
+            if not jobs:
+                return
+            keys = [lock_key(sku) for job in jobs for sku in self._placement.wants(job)]
+            async with self._locks.hold(keys):
+                if await self._try(jobs):
+                    return
+            BATCH_RETRIES.labels(self._placement.name).inc()
+        msg = "others kept taking the same stock"
+        raise TryAgain(msg, seconds=0.5)
+
+    async def _try(self, jobs: Sequence[Doc]) -> bool:
+        skus = sorted({sku for job in jobs for sku in self._placement.wants(job)})
+        facts, decisions, shelf, cursors = await self._look(jobs, skus)
+        short = sorted({sku for decision in decisions for sku in decision.short})
+        if short and await self._holds.reclaim(short):
+            facts, decisions, shelf, cursors = await self._look(jobs, skus)
+        return await self._write(decisions, shelf, cursors)
+
+    async def _look(
+        self, jobs: Sequence[Doc], skus: Sequence[str]
+    ) -> tuple[Facts, list[Decision], Shelf, dict[str, int]]:
+        owners = [job["owner"] for job in jobs]
+        available, facts, cursors = await asyncio.gather(
+            stock.available(self._database, skus), self._placement.read(jobs), self._events.cursors(owners)
+        )
+        shelf, now = Shelf(available), self._clock()
+        return facts, [self._placement.decide(job, facts, shelf, now) for job in jobs], shelf, cursors
+
+    async def _write(self, decisions: Sequence[Decision], shelf: Shelf, cursors: Mapping[str, int]) -> bool:
+        """One transaction for all decisions; False where somebody else was first."""
+        changes, now = Changes(), self._clock()
+        settled: list[Doc] = []
+        for ending, jobs in _by_ending(decisions):
+            settled += self._runs.settle(changes, jobs, ending, at=now)
+        for decision in decisions:
+            if decision.guard is not None:
+                decision.guard(changes)
+        stock.take(changes, shelf.taken)
+        events = [event for decision in decisions for event in decision.events]
+        recorded = self._events.record(changes, events, cursors=cursors, at=now)
+        for decision in decisions:
+            for collection, document in decision.inserts.items():
+                changes.insert(collection, [document])
+        try:
+            await changes.commit(self._database)
+        except GuardFailed:
+            return False
+        await self._events.publish(recorded)
+        await self._runs.settled(settled)
+        return True
+
+
+def _by_ending(decisions: Sequence[Decision]) -> list[tuple[Mapping[str, Any], list[Doc]]]:
+    """Jobs grouped by how they end: one update serves a group."""
+    groups: dict[str, tuple[Mapping[str, Any], list[Doc]]] = {}
+    for decision in decisions:
+        groups.setdefault(repr(decision.ending), (decision.ending, []))[1].append(decision.job)
+    return list(groups.values())

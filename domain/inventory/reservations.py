@@ -1,0 +1,100 @@
+"""Reservations: stock held before there is an order. Placed in batches, as orders are."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from domain.changes import Doc
+from domain.errors import DomainError, HoldNotFound, NotFound, OutOfStock, UnknownSku
+from domain.events.models import NewEvent
+from domain.inventory.holds import Holds
+from domain.inventory.models import HOLDS
+from domain.inventory.placing import Decision, Placement
+from domain.inventory.rules import GIVEN_BACK, HELD, Shelf, hold_lines, stock_id, units_by_sku
+from domain.jobs.rules import FAILED, SUCCEEDED
+from domain.jobs.running import error_form
+from domain.jobs.service import Jobs
+
+
+class Reservations:
+    """What reservations are read and released by; `placement` is how they are made."""
+
+    def __init__(self, *, holds: Holds, jobs: Jobs) -> None:
+        self._holds = holds
+        self._jobs = jobs
+
+    async def release(self, reservation_id: str, *, owner: str) -> dict[str, str]:
+        """Gives the stock back. Ended before, it changes nothing. Raises HoldNotFound."""
+        hold = await self._holds.get(reservation_id)
+        if hold is None or hold["account_id"] != owner or hold["order_id"] is not None:
+            raise HoldNotFound(reservation=reservation_id)
+        await self._holds.end([reservation_id], cause=GIVEN_BACK)
+        return {"reservation_id": reservation_id}
+
+    async def get(self, reservation_id: str, *, owner: str | None) -> Doc:
+        """The hold; until there is one, its job stands for it, in state `pending` or `rejected`.
+
+        Raises HoldNotFound.
+        """
+        hold = await self._holds.get(reservation_id)
+        if hold is not None and (owner is None or hold["account_id"] == owner):
+            return hold
+        try:
+            job = await self._jobs.get(reservation_id, owner=owner)
+        except NotFound as error:
+            raise HoldNotFound(reservation=reservation_id) from error
+        if job["kind"] != "inventory.reserve":
+            raise HoldNotFound(reservation=reservation_id)
+        state = "rejected" if job["state"] == FAILED else "pending"
+        return {"_id": reservation_id, "state": state, "job": job}
+
+
+def placement(hold_time: timedelta) -> Placement[None]:
+    """How `inventory.reserve` takes stock."""
+
+    def decide(job: Doc, _: None, shelf: Shelf, now: datetime) -> Decision:
+        units = wants(job)
+        error = refusal(units, shelf)
+        if error is not None:
+            short = [line["sku"] for line in error.detail.get("lines", ())]
+            return Decision(job, {"state": FAILED, "error": error_form(error)}, short=short)
+        shelf.take(units)
+        hold = new_hold(job, units, order_id=None, now=now, hold_time=hold_time)
+        event = NewEvent(job["owner"], "hold.held", job["_id"], {"reservation_id": job["_id"]})
+        ending = {"state": SUCCEEDED, "result": {"state": HELD}}
+        return Decision(job, ending, inserts={HOLDS: hold}, events=[event])
+
+    return Placement(name="reserve", wants=wants, read=_nothing, decide=decide)
+
+
+def wants(job: Doc) -> Counter[str]:
+    """Units by SKU."""
+    return units_by_sku(job["payload"]["items"])
+
+
+def refusal(units: Counter[str], shelf: Shelf) -> DomainError | None:
+    """Why the units cannot be taken; None when they can."""
+    unknown = sorted(sku for sku in units if stock_id(sku) not in shelf.available)
+    if unknown:
+        return UnknownSku(skus=unknown)
+    short = shelf.short(units)
+    return OutOfStock(lines=[each.as_detail() for each in short]) if short else None
+
+
+def new_hold(
+    job: Doc, units: Counter[str], *, order_id: str | None, now: datetime, hold_time: timedelta
+) -> Doc:
+    """The hold that a job takes, under the job's own id."""
+    return {
+        "_id": job["_id"],
+        "account_id": job["owner"],
+        "order_id": order_id,
+        "state": HELD,
+        "lines": hold_lines(units),
+        "created_at": now,
+        "expires_at": now + hold_time,
+    }
+
+
+async def _nothing(_: Sequence[Doc]) -> None:
+    return None

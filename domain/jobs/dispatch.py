@@ -1,0 +1,71 @@
+"""Handing accepted jobs to the broker, and marking those that it confirmed."""
+
+import asyncio
+from collections.abc import Sequence
+
+from pymongo.errors import PyMongoError
+
+from domain.batching import Batcher
+from domain.changes import Database
+from domain.jobs.models import JOBS
+from domain.jobs.rules import QUEUED
+from domain.metrics import BATCH_SIZE
+from domain.observe import logger
+from domain.ports import JobMessage, JobQueue
+from domain.settings import Jobs as JobSettings
+from domain.values import Clock
+
+log = logger(__name__)
+
+#: How long confirmed jobs gather before they are marked. Most have ended by then and need no mark.
+MARK_LINGER = 1.0
+
+
+class Dispatcher:
+    """Sends job messages with confirms, many at once.
+
+    The mark moves a job's `not_before` from "shortly after it was accepted" to "long after it was sent".
+    It is one update for all that were confirmed within a second, it skips those that a worker has taken
+    since, and one that is lost costs a second message, which does nothing.
+    """
+
+    def __init__(self, *, database: Database, queue: JobQueue, settings: JobSettings, clock: Clock) -> None:
+        self._database = database
+        self._queue = queue
+        self._settings = settings
+        self._clock = clock
+        self._sends: Batcher[JobMessage, bool] = Batcher(self._publish, max_size=256)
+        self._marks: Batcher[str, None] = Batcher(
+            self._mark, max_size=1000, linger=MARK_LINGER, observe=BATCH_SIZE.labels("mark").observe
+        )
+        self._marking: set[asyncio.Task[None]] = set()
+
+    async def send(self, message: JobMessage) -> bool:
+        """Whether the broker confirmed the message in time. Never raises for a broker that is away."""
+        confirmed = await self._sends.submit(message)
+        if confirmed:
+            task = asyncio.create_task(self._marks.submit(message.job_id))
+            self._marking.add(task)
+            task.add_done_callback(self._marking.discard)
+        return confirmed
+
+    async def send_all(self, messages: Sequence[JobMessage]) -> list[bool]:
+        """As `send`, for many."""
+        return await asyncio.gather(*(self.send(message) for message in messages))
+
+    async def drain(self) -> None:
+        """Returns when every message has its answer and every mark was tried."""
+        await self._sends.drain()
+        await self._marks.drain()
+
+    async def _publish(self, messages: list[JobMessage]) -> list[bool]:
+        return await self._queue.publish(messages)
+
+    async def _mark(self, job_ids: list[str]) -> list[None]:
+        now = self._clock()
+        update = {"$set": {"dispatched_at": now, "not_before": now + self._settings.resend_after}}
+        try:
+            await self._database[JOBS].update_many({"_id": {"$in": job_ids}, "state": QUEUED}, update)
+        except PyMongoError as error:
+            log.warning("jobs could not be marked as sent; the relay may send them twice", error=str(error))
+        return [None] * len(job_ids)

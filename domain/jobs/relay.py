@@ -1,0 +1,130 @@
+"""What keeps a `202` kept: sends again what never arrived, takes back what a dead worker held, tidies up."""
+
+from collections import defaultdict
+from datetime import datetime
+from typing import Any
+
+from domain.changes import Database, Doc
+from domain.jobs.dispatch import Dispatcher
+from domain.jobs.models import JOBS, PROGRESS_MARKS
+from domain.jobs.rules import DEAD, FINAL, QUEUED, RUNNING, step
+from domain.jobs.service import message_of
+from domain.jobs.signals import JobSignals
+from domain.metrics import JOBS as JOBS_TOTAL
+from domain.metrics import RELAYED
+from domain.observe import logger
+from domain.ports import JobQueue
+from domain.settings import Jobs as JobSettings
+from domain.values import Clock, id_floor
+
+log = logger(__name__)
+
+
+class Relay:
+    """The ledger's upkeep. Every verb may run in several processes at once and do no harm."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        queue: JobQueue,
+        dispatcher: Dispatcher,
+        signals: JobSignals,
+        settings: JobSettings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self._dispatcher = dispatcher
+        self._signals = signals
+        self._settings = settings
+        self._clock = clock
+
+    async def send_due(self, *, limit: int = 500) -> int:
+        """Sends the queued jobs whose time has come; answers how many the broker confirmed.
+
+        Those are jobs that were accepted while the broker was away, that wait for another run, or that
+        were sent long ago.
+        """
+        rows = self._database[JOBS].find({"state": QUEUED, "not_before": {"$lte": self._clock()}})
+        jobs = await rows.sort("not_before").limit(limit).to_list()
+        return await self._send(jobs)
+
+    async def send_lost(self, *, limit: int = 500) -> int:
+        """Sends again the jobs that were confirmed a while ago and whose queue is empty: their message was lost."""
+        before = self._clock() - self._settings.resend_empty_after
+        rows = self._database[JOBS].find(
+            {"state": QUEUED, "dispatched_at": {"$lte": before}, **self._marked()}
+        )
+        by_pool: dict[str, list[Doc]] = defaultdict(list)
+        for job in await rows.sort("not_before").limit(limit).to_list():
+            by_pool[job["pool"]].append(job)
+        count = 0
+        for pool, jobs in by_pool.items():
+            depth = await self._queue.depth(pool)
+            if depth is not None and depth.ready == 0 and depth.consumers > 0:
+                count += await self._send(jobs)
+        return count
+
+    def _marked(self) -> dict[str, Any]:
+        return {"not_before": {"$gt": self._clock()}}
+
+    async def _send(self, jobs: list[Doc]) -> int:
+        if not jobs:
+            return 0
+        confirmed = sum(await self._dispatcher.send_all([message_of(job) for job in jobs]))
+        RELAYED.inc(confirmed)
+        log.info("jobs sent again", found=len(jobs), confirmed=confirmed)
+        return confirmed
+
+    async def take_back(self, *, limit: int = 500) -> int:
+        """Queues the running jobs whose lease ended without an outcome; declares dead those out of attempts."""
+        now = self._clock()
+        query = {"state": RUNNING, "lease_until": {"$lt": now}}
+        count = 0
+        for job in await self._database[JOBS].find(query).limit(limit).to_list():
+            count += await self._take_back(job, now)
+        return count
+
+    async def _take_back(self, job: Doc, now: datetime) -> int:
+        dead = job["attempts"] >= self._settings.max_attempts
+        state, note = (DEAD if dead else QUEUED), "the worker fell silent"
+        fields: dict[str, Any] = {"state": state, "not_before": now}
+        if dead:
+            fields |= {"finished_at": now, "error": {"code": "worker_lost", "message": note, "detail": {}}}
+        query = {
+            "_id": job["_id"],
+            "state": RUNNING,
+            "attempt_id": job["attempt_id"],
+            "lease_until": {"$lt": now},
+        }
+        update = {"$set": fields, "$push": {"history": step(state, now, note)}}
+        changed = await self._database[JOBS].update_one(query, update)
+        if changed.matched_count and dead:
+            JOBS_TOTAL.labels(job["kind"], DEAD).inc()
+            await self._signals.ended([job | fields])
+        return changed.matched_count
+
+    async def compact(self, *, limit: int = 1000) -> int:
+        """Takes payload and history from jobs that ended long ago; key and outcome stay, for replays of requests.
+
+        Walks the ledger by id from where the last sweep came to, so it needs no index of its own.
+        """
+        upto = id_floor(self._clock() - self._settings.compact_after)
+        mark = await self._database[PROGRESS_MARKS].find_one({"_id": "compact"}) or {"upto": "", "open": []}
+        rows = self._database[JOBS].find({"_id": {"$gt": mark["upto"], "$lt": upto}}, {"state": 1})
+        found = await rows.sort("_id").limit(limit).to_list()
+        found += await self._database[JOBS].find({"_id": {"$in": mark["open"]}}, {"state": 1}).to_list()
+        if not found:
+            return 0
+        ended = [row["_id"] for row in found if row["state"] in FINAL]
+        unset = {"$unset": {"payload": "", "history": "", "progress": ""}}
+        changed = await self._database[JOBS].update_many(
+            {"_id": {"$in": ended}, "state": {"$in": list(FINAL)}}, unset
+        )
+        reached = {
+            "upto": max(mark["upto"], *(row["_id"] for row in found)),
+            "open": sorted(row["_id"] for row in found if row["state"] not in FINAL),
+        }
+        await self._database[PROGRESS_MARKS].update_one({"_id": "compact"}, {"$set": reached}, upsert=True)
+        return changed.modified_count

@@ -1,0 +1,73 @@
+"""States of a job, backoff, and the form in which a job is shown. Pure."""
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from domain.events.rules import rfc3339
+
+QUEUED = "queued"
+RUNNING = "running"
+SUCCEEDED = "succeeded"
+FAILED = "failed"
+DEAD = "dead"
+CANCELLED = "cancelled"
+STATES = (QUEUED, RUNNING, SUCCEEDED, FAILED, DEAD, CANCELLED)
+#: States that only a replay leaves.
+FINAL = (SUCCEEDED, FAILED, DEAD, CANCELLED)
+REPLAYABLE = (FAILED, DEAD, CANCELLED)
+#: Owner of the jobs that the platform gives itself.
+SYSTEM = "system"
+#: The pub/sub channel that tells this platform's own processes which jobs have ended.
+WAKE_CHANNEL = "stockyard:wake"
+
+
+def cache_key(job_id: str) -> str:
+    """Where an ended job's form is cached."""
+    return f"stockyard:job:{job_id}"
+
+
+def fingerprint(payload: Mapping[str, Any]) -> str:
+    """SHA-256 of the payload's canonical JSON: tells another body under a used key."""
+    canonical = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def backoff(attempt: int, *, first: timedelta, longest: timedelta) -> timedelta:
+    """The pause after the `attempt`-th run (from 1): doubles each time, between half of it and all of it."""
+    full = min(first * (1 << min(attempt - 1, 30)), longest)
+    return full * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+
+
+def step(state: str, at: datetime, note: str | None = None) -> dict[str, Any]:
+    """One line of a job's history."""
+    return {"state": state, "at": at, "note": note}
+
+
+def view(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The form in which a stored job is shown to its owner; JSON."""
+    return {
+        "id": job["_id"],
+        "kind": job["kind"],
+        "state": job["state"],
+        "subject": job.get("subject"),
+        "attempts": job.get("attempts", 0),
+        "progress": job.get("progress"),
+        "result": job.get("result"),
+        "error": job.get("error"),
+        "created_at": rfc3339(job["created_at"]),
+        "started_at": _time(job.get("started_at")),
+        "finished_at": _time(job.get("finished_at")),
+        "not_before": _time(job.get("not_before")) if job["state"] == QUEUED else None,
+        "history": [
+            {"state": each["state"], "at": rfc3339(each["at"]), "note": each.get("note")}
+            for each in job.get("history") or ()
+        ],
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return rfc3339(at) if at else None

@@ -1,0 +1,232 @@
+"""A worker's side of the ledger: claim a job, keep it, record how it ended."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from pymongo import UpdateOne
+from pymongo.errors import PyMongoError
+
+from domain.batching import Batcher
+from domain.changes import Changes, Database, Doc
+from domain.errors import DomainError
+from domain.jobs.models import JOBS, Claimed
+from domain.jobs.rules import DEAD, FAILED, QUEUED, RUNNING, SUCCEEDED, backoff, step
+from domain.jobs.signals import JobSignals
+from domain.metrics import BATCH_SIZE, JOB_SECONDS, JOBS as JOBS_TOTAL
+from domain.observe import logger
+from domain.settings import Jobs as JobSettings
+from domain.values import Clock, new_id
+
+log = logger(__name__)
+
+#: What a batched verb needs of its jobs.
+BATCH_FIELDS = {"payload": 1, "owner": 1, "kind": 1, "created_at": 1, "state": 1, "attempts": 1, "subject": 1}
+#: The longest text of a fault, and the most lines of a history, that are kept.
+TEXT_LIMIT = 4000
+HISTORY_LIMIT = 100
+
+
+class JobRuns:
+    """Claims and outcomes, group-committed. Every write is guarded by the state that it leaves."""
+
+    def __init__(
+        self, *, database: Database, signals: JobSignals, settings: JobSettings, clock: Clock
+    ) -> None:
+        self._database = database
+        self._signals = signals
+        self._settings = settings
+        self._clock = clock
+        self._claims: Batcher[str, Claimed | None] = Batcher(
+            self._claim, observe=BATCH_SIZE.labels("claim").observe
+        )
+        self._outcomes: Batcher[tuple[Claimed, Doc], bool] = Batcher(
+            self._record, observe=BATCH_SIZE.labels("outcome").observe
+        )
+
+    # -- jobs that are claimed one by one -------------------------------------------------------------------
+
+    async def claim(self, job_id: str) -> Claimed | None:
+        """Takes a queued job for a lease's time. None where it is not queued: another has or had it."""
+        return await self._claims.submit(job_id)
+
+    async def _claim(self, job_ids: list[str]) -> list[Claimed | None]:
+        now, attempt_id = self._clock(), new_id()
+        update = {
+            "$set": {
+                "state": RUNNING, "attempt_id": attempt_id, "started_at": now,
+                "lease_until": now + self._settings.lease,
+            },
+            "$inc": {"attempts": 1},
+            "$push": {"history": step(RUNNING, now)},
+        }  # fmt: skip
+        await self._database[JOBS].update_many({"_id": {"$in": job_ids}, "state": QUEUED}, update)
+        rows = self._database[JOBS].find({"_id": {"$in": job_ids}, "attempt_id": attempt_id})
+        mine = {row["_id"]: _claimed(row) async for row in rows}
+        return [mine.pop(job_id, None) for job_id in job_ids]
+
+    @asynccontextmanager
+    async def keeping(self, job: Claimed) -> AsyncIterator[None]:
+        """Renews the lease while the job runs."""
+        task = asyncio.create_task(self._keep(job))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _keep(self, job: Claimed) -> None:
+        while True:
+            await asyncio.sleep(self._settings.lease.total_seconds() / 3)
+            until = self._clock() + self._settings.lease
+            try:
+                await self._database[JOBS].update_one(_held_by(job), {"$set": {"lease_until": until}})
+            except PyMongoError as error:
+                log.warning("the lease could not be renewed", job_id=job.id, error=str(error))
+
+    async def progress(self, job: Claimed, **facts: Any) -> None:
+        """Shows how far the job is."""
+        await self._database[JOBS].update_one(_held_by(job), {"$set": {"progress": facts}})
+
+    async def succeed(self, job: Claimed, result: Mapping[str, Any] | None) -> bool:
+        """Records the result. False where the lease was lost: another run decides."""
+        return await self._outcomes.submit((job, {"state": SUCCEEDED, "result": dict(result or {})}))
+
+    async def fail(self, job: Claimed, error: DomainError) -> bool:
+        """Records an answer that is a refusal. False where the lease was lost."""
+        return await self._outcomes.submit((job, {"state": FAILED, "error": error_form(error)}))
+
+    async def retry(self, job: Claimed, error: BaseException, *, seconds: float | None = None) -> bool:
+        """Queues the job for another run after a pause, or declares it dead after its last one.
+
+        `seconds` sets the pause of a verb that asked to be run again; such a run does not count.
+        """
+        counted = job.attempts if seconds is None else job.attempts - 1
+        return await self._outcomes.submit((job, self._next(counted, job.created_at, error, seconds=seconds)))
+
+    def _next(
+        self, attempts: int, created_at: datetime, error: BaseException, *, seconds: float | None
+    ) -> Doc:
+        """Another run after a pause; dead after the last one."""
+        now, outcome = self._clock(), {"attempts": attempts, "error": error_form(error)}
+        spent = attempts >= self._settings.max_attempts if seconds is None else False
+        if spent or now - created_at > self._settings.give_up_after:
+            return outcome | {"state": DEAD}
+        pause = backoff(max(attempts, 1), first=self._settings.backoff, longest=self._settings.max_backoff)
+        return outcome | {
+            "state": QUEUED,
+            "not_before": now + (pause if seconds is None else timedelta(seconds=seconds)),
+        }
+
+    async def _record(self, outcomes: list[tuple[Claimed, Doc]]) -> list[bool]:
+        now = self._clock()
+        operations = [UpdateOne(_held_by(job), _ending(outcome, now)) for job, outcome in outcomes]
+        result = await self._database[JOBS].bulk_write(operations, ordered=False)
+        if result.matched_count != len(outcomes):
+            log.warning(
+                "a job's lease was lost before its outcome", lost=len(outcomes) - result.matched_count
+            )
+        ended = [job.id for job, outcome in outcomes if outcome["state"] != QUEUED]
+        rows = await self._database[JOBS].find({"_id": {"$in": ended}, "state": {"$ne": RUNNING}}).to_list()
+        for job, outcome in outcomes:
+            JOBS_TOTAL.labels(job.kind, "retried" if outcome["state"] == QUEUED else outcome["state"]).inc()
+        for row in rows:
+            JOB_SECONDS.labels(row["kind"]).observe((now - row["created_at"]).total_seconds())
+        await self._signals.ended(rows)
+        recorded = {row["_id"] for row in rows}
+        return [outcome["state"] == QUEUED or job.id in recorded for job, outcome in outcomes]
+
+    # -- jobs that are settled in batches by the transaction of their effect ---------------------------------
+
+    async def queued(self, job_ids: Sequence[str]) -> list[Doc]:
+        """Those of the jobs that nobody has settled, in the order of their ids, with their payloads."""
+        query = {"_id": {"$in": sorted(set(job_ids))}, "state": QUEUED}
+        rows = (
+            await self._database[JOBS].find(query, BATCH_FIELDS | {"request_id": 1, "history": 1}).to_list()
+        )
+        return sorted(rows, key=lambda row: str(row["_id"]))
+
+    @staticmethod
+    def settle(
+        changes: Changes, jobs: Sequence[Doc], ending: Mapping[str, Any], *, at: datetime
+    ) -> list[Doc]:
+        """Adds the jobs' end to the transaction that is their effect: the claim and the outcome in one write.
+
+        `ending` holds `state` and `result` or `error`, the same for all. The transaction fails its guard where
+        any of the jobs is settled already. Answers the jobs as they will be.
+        """
+        if not jobs:
+            return []
+        query = {"_id": {"$in": [job["_id"] for job in jobs]}, "state": QUEUED}
+        update = _ending(ending, at)
+        update["$set"]["started_at"] = at
+        update["$inc"] = {"attempts": 1}
+        changes.update(JOBS, query, update, expect=len(jobs), name=f"jobs {ending['state']}")
+        now_so = {**ending, "started_at": at, "finished_at": at}
+        line = step(ending["state"], at)
+        return [
+            job | now_so | {"attempts": job["attempts"] + 1, "history": [*job["history"], line]}
+            for job in jobs
+        ]
+
+    async def settled(self, jobs: Sequence[Doc]) -> None:
+        """After the transaction: counts, caches and tells. Never raises for a Redis that is away."""
+        for job in jobs:
+            JOBS_TOTAL.labels(job["kind"], job["state"]).inc()
+            JOB_SECONDS.labels(job["kind"]).observe((job["finished_at"] - job["created_at"]).total_seconds())
+        await self._signals.ended(jobs)
+
+    async def postpone(self, job_id: str, error: BaseException, *, seconds: float | None = None) -> None:
+        """As `retry`, for a job that is settled in batches and so was never claimed."""
+        job = await self._database[JOBS].find_one({"_id": job_id, "state": QUEUED})
+        if job is None:
+            return
+        attempts = int(job["attempts"]) + (1 if seconds is None else 0)
+        outcome = self._next(attempts, job["created_at"], error, seconds=seconds)
+        query = {"_id": job_id, "state": QUEUED, "attempts": job["attempts"]}
+        await self._database[JOBS].update_one(query, _ending(outcome, self._clock()))
+        JOBS_TOTAL.labels(job["kind"], "retried" if outcome["state"] == QUEUED else DEAD).inc()
+        if outcome["state"] == DEAD:
+            await self._signals.ended(await self._database[JOBS].find({"_id": job_id}).to_list())
+
+    async def drain(self) -> None:
+        """Returns when every claim and outcome has been written."""
+        await self._claims.drain()
+        await self._outcomes.drain()
+
+
+def error_form(error: BaseException) -> dict[str, Any]:
+    """How an error is kept: the stable code and detail of an answer, the type and text of a fault."""
+    if isinstance(error, DomainError):
+        return {"code": error.code, "message": error.message, "detail": error.detail}
+    text = f"{type(error).__name__}: {error}"
+    return {"code": "internal", "message": text[:TEXT_LIMIT], "detail": {}}
+
+
+def _held_by(job: Claimed) -> dict[str, Any]:
+    return {"_id": job.id, "state": RUNNING, "attempt_id": job.attempt_id}
+
+
+def _ending(outcome: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    final = outcome["state"] != QUEUED
+    error = outcome.get("error")
+    line = step(outcome["state"], at, error["message"] if error else None)
+    fields = {**outcome} | ({"finished_at": at} if final else {})
+    return {"$set": fields, "$push": {"history": {"$each": [line], "$slice": -HISTORY_LIMIT}}}
+
+
+def _claimed(row: Doc) -> Claimed:
+    return Claimed(
+        id=row["_id"],
+        kind=row["kind"],
+        owner=row["owner"],
+        attempt_id=row["attempt_id"],
+        attempts=row["attempts"],
+        payload=row["payload"],
+        subject=row.get("subject"),
+        request_id=row.get("request_id"),
+        created_at=row["created_at"],
+        pool=row["pool"],
+    )

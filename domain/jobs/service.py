@@ -1,0 +1,211 @@
+"""Accepting jobs, and what their owners and ops do with them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pymongo.errors import BulkWriteError
+
+from domain.batching import Batcher
+from domain.changes import Database, Doc
+from domain.errors import Conflict, IdempotencyKeyReused, JobFinished, JobNotReplayable, JobRunning, NotFound
+from domain.jobs.commands import Command
+from domain.jobs.dispatch import Dispatcher
+from domain.jobs.models import JOBS, Accepted
+from domain.jobs.rules import CANCELLED, QUEUED, REPLAYABLE, RUNNING, fingerprint, step
+from domain.jobs.signals import JobSignals
+from domain.metrics import BATCH_SIZE, JOBS as JOBS_TOTAL
+from domain.ports import JobMessage
+from domain.settings import Jobs as JobSettings
+from domain.values import Clock, id_floor, new_id
+
+DUPLICATE_KEY = 11000
+
+
+@dataclass(frozen=True, slots=True)
+class JobQuery:
+    """What ops look for; None stands for any."""
+
+    owner: str | None = None
+    state: str | None = None
+    kind: str | None = None
+    older_than: datetime | None = None
+    before: str | None = None
+    limit: int = 50
+
+
+class Jobs:
+    """The ledger as the API sees it. A job is accepted once it is stored; everything after that is a matter of time."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        dispatcher: Dispatcher,
+        signals: JobSignals,
+        settings: JobSettings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._dispatcher = dispatcher
+        self._signals = signals
+        self._settings = settings
+        self._clock = clock
+        self._inserts: Batcher[Doc, Doc] = Batcher(self._insert, observe=BATCH_SIZE.labels("ledger").observe)
+
+    async def submit(
+        self,
+        command: Command,
+        *,
+        owner: str,
+        key: str,
+        request_id: str | None = None,
+        subject: str | None = None,
+        job_id: str | None = None,
+    ) -> Accepted:
+        """Stores the job, hands it to the broker, and answers. One (owner, kind, key) is one job.
+
+        Returns once the job is stored and the broker has confirmed it, or could not in time: the relay
+        sends it then. Raises IdempotencyKeyReused where the key was used with another payload, and
+        PyMongoError where the store is away (nothing was accepted).
+        """
+        job = self._document(
+            command, owner=owner, key=key, request_id=request_id, subject=subject, job_id=job_id
+        )
+        stored = await self._inserts.submit(job)
+        replayed = stored["_id"] != job["_id"]
+        if replayed and stored["fingerprint"] != job["fingerprint"]:
+            raise IdempotencyKeyReused(key=key)
+        if not replayed:
+            await self._dispatcher.send(message_of(job))
+        return Accepted(job_id=stored["_id"], state=stored["state"], replayed=replayed)
+
+    def _document(
+        self,
+        command: Command,
+        *,
+        owner: str,
+        key: str,
+        request_id: str | None,
+        subject: str | None,
+        job_id: str | None,
+    ) -> Doc:
+        now = self._clock()
+        payload = command.payload()
+        job_id = job_id or new_id()
+        return {
+            "_id": job_id,
+            "kind": command.kind,
+            "pool": command.pool,
+            "owner": owner,
+            "key": key,
+            "fingerprint": fingerprint(payload),
+            "payload": payload,
+            "state": QUEUED,
+            "attempts": 0,
+            "created_at": now,
+            "not_before": now + self._settings.relay_after,
+            "history": [step(QUEUED, now)],
+            "request_id": request_id,
+            "subject": subject or job_id,
+        }
+
+    async def _insert(self, jobs: list[Doc]) -> list[Doc]:
+        try:
+            await self._database[JOBS].insert_many(jobs, ordered=False)
+        except BulkWriteError as error:
+            refused = {
+                each["index"] for each in error.details["writeErrors"] if each["code"] == DUPLICATE_KEY
+            }
+            if len(refused) != len(error.details["writeErrors"]):
+                raise
+            return [await self._first(job) if index in refused else job for index, job in enumerate(jobs)]
+        return jobs
+
+    async def _first(self, job: Doc) -> Doc:
+        query = {"owner": job["owner"], "kind": job["kind"], "key": job["key"]}
+        found = await self._database[JOBS].find_one(query)
+        return found or job
+
+    async def get(self, job_id: str, *, owner: str | None) -> Doc:
+        """The stored job. Raises NotFound, also for another owner's job; `owner` None is ops."""
+        job = await self._database[JOBS].find_one({"_id": job_id})
+        if job is None or (owner is not None and job["owner"] != owner):
+            raise NotFound(job=job_id)
+        return job
+
+    async def find(self, query: JobQuery) -> list[Doc]:
+        """Jobs, newest first, without payload and history."""
+        wanted: dict[str, Any] = {
+            name: value
+            for name, value in (("owner", query.owner), ("state", query.state), ("kind", query.kind))
+            if value is not None
+        }
+        bounds = [query.before] if query.before else []
+        if query.older_than:
+            bounds.append(id_floor(query.older_than))
+        if bounds:
+            wanted["_id"] = {"$lt": min(bounds)}
+        rows = self._database[JOBS].find(wanted, {"payload": 0, "history": 0, "fingerprint": 0})
+        return await rows.sort("_id", -1).limit(query.limit).to_list()
+
+    async def cancel(self, job_id: str, *, owner: str | None, by: str) -> Doc:
+        """Cancels a job that no worker has begun. A second cancel answers as the first.
+
+        Raises NotFound, JobRunning, and JobFinished.
+        """
+        now = self._clock()
+        query = {"_id": job_id, "state": QUEUED} | ({"owner": owner} if owner is not None else {})
+        update = {
+            "$set": {"state": CANCELLED, "finished_at": now},
+            "$push": {"history": step(CANCELLED, now, f"by {by}")},
+        }
+        changed = await self._database[JOBS].update_one(query, update)
+        job = await self.get(job_id, owner=owner)
+        if changed.matched_count:
+            JOBS_TOTAL.labels(job["kind"], CANCELLED).inc()
+            await self._signals.ended([job])
+        _require_cancelled(job)
+        return job
+
+    async def replay(self, job_id: str, *, by: str) -> Doc:
+        """Runs a dead, failed or cancelled job again, under its own id: it stays one job with one effect.
+
+        Raises NotFound, JobNotReplayable, and Conflict where the payload was compacted away.
+        """
+        now = self._clock()
+        update = {
+            "$set": {
+                "state": QUEUED, "attempts": 0, "error": None, "finished_at": None, "dispatched_at": None,
+                "not_before": now + self._settings.relay_after,
+            },
+            "$push": {"history": step(QUEUED, now, f"replayed by {by}")},
+        }  # fmt: skip
+        query = {"_id": job_id, "state": {"$in": list(REPLAYABLE)}, "payload": {"$ne": None}}
+        changed = await self._database[JOBS].update_one(query, update)
+        job = await self.get(job_id, owner=None)
+        if not changed.matched_count:
+            if job.get("payload") is None:
+                raise Conflict(job=job_id, reason="its payload was compacted away")
+            raise JobNotReplayable(job=job_id, state=job["state"])
+        await self._signals.forget([job_id])
+        await self._dispatcher.send(message_of(job))
+        return job
+
+    async def drain(self) -> None:
+        """Returns when nothing is on its way into the ledger or to the broker."""
+        await self._inserts.drain()
+        await self._dispatcher.drain()
+
+
+def message_of(job: Mapping[str, Any]) -> JobMessage:
+    """The pointer that goes over the broker."""
+    return JobMessage(job_id=job["_id"], kind=job["kind"], pool=job["pool"], request_id=job.get("request_id"))
+
+
+def _require_cancelled(job: Doc) -> None:
+    if job["state"] == RUNNING:
+        raise JobRunning(job=job["_id"])
+    if job["state"] != CANCELLED:
+        raise JobFinished(job=job["_id"], state=job["state"])

@@ -1,0 +1,101 @@
+"""Telling clients at once that a job has ended: the cache for those who ask, a channel for those who wait.
+
+All of it may be lost: whoever asks then reads the ledger.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from domain.changes import Database, Doc
+from domain.jobs.models import JOBS
+from domain.jobs.rules import FINAL, WAKE_CHANNEL, cache_key, view
+from domain.ports import Cache, PubSub
+
+#: How long an ended job's form stays in the cache.
+CACHE_SECONDS = 600
+#: Seconds after which somebody who waits looks into the ledger although nobody told of an end.
+LOOK_AGAIN = 2.0
+
+
+class JobSignals:
+    """Ends of jobs, told and awaited. One subscription per process, however many wait."""
+
+    def __init__(self, *, database: Database, cache: Cache, pubsub: PubSub) -> None:
+        self._database = database
+        self._cache = cache
+        self._pubsub = pubsub
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+
+    async def ended(self, jobs: Sequence[Doc]) -> None:
+        """Caches the jobs' final forms and wakes who waits for them. Never raises."""
+        forms = {
+            cache_key(job["_id"]): json.dumps({"owner": job["owner"], "view": view(job)}, ensure_ascii=False)
+            for job in jobs
+        }
+        await self._cache.put(forms, seconds=CACHE_SECONDS)
+        await self._pubsub.publish([(WAKE_CHANNEL, " ".join(job["_id"] for job in jobs))])
+
+    async def forget(self, job_ids: Sequence[str]) -> None:
+        """Drops cached forms: the jobs run again."""
+        await self._cache.drop([cache_key(job_id) for job_id in job_ids])
+
+    async def look(self, job_id: str) -> tuple[str, dict[str, Any]] | None:
+        """The job's owner and form, from the cache where it is there; None where there is no such job."""
+        cached = await self._cache.get(cache_key(job_id))
+        if cached is not None:
+            found: Mapping[str, Any] = json.loads(cached)
+            return str(found["owner"]), dict(found["view"])
+        job = await self._database[JOBS].find_one({"_id": job_id})
+        return (job["owner"], view(job)) if job else None
+
+    async def wait(self, job_id: str, *, seconds: float) -> tuple[str, dict[str, Any]] | None:
+        """As `look`, once the job has ended or `seconds` have passed."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        with_event = asyncio.Event()
+        self._waiting.setdefault(job_id, set()).add(with_event)
+        try:
+            while True:
+                found = await self.look(job_id)
+                left = deadline - loop.time()
+                if found is None or found[1]["state"] in FINAL or left <= 0:
+                    return found
+                with_event.clear()
+                await _signalled(with_event, min(left, LOOK_AGAIN))
+        finally:
+            self._stop_waiting(job_id, with_event)
+
+    def _stop_waiting(self, job_id: str, event: asyncio.Event) -> None:
+        events = self._waiting[job_id]
+        events.discard(event)
+        if not events:
+            del self._waiting[job_id]
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Listens for ends while it is open: what makes `wait` answer at once."""
+        async with AsyncExitStack() as stack:
+            told = await stack.enter_async_context(self._pubsub.subscribe(WAKE_CHANNEL))
+            task = asyncio.create_task(self._listen(told))
+            try:
+                yield
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def _listen(self, told: AsyncIterator[str]) -> None:
+        async for payload in told:
+            for job_id in payload.split() if payload else list(self._waiting):
+                for event in self._waiting.get(job_id, ()):
+                    event.set()
+
+
+async def _signalled(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass

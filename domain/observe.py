@@ -1,0 +1,53 @@
+"""Logs: structlog for ours and the libraries' records alike, as JSON lines or for a console.
+
+Fields that are bound with `structlog.contextvars` (`request_id`, `job_id`) appear on every line of their task.
+"""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from domain.settings import Log
+
+_QUIET = ("pika", "apscheduler", "botocore", "pymongo", "httpx", "dramatiq.worker.WorkerThread")
+
+
+def configure_logging(settings: Log) -> None:
+    """Sends every record to stderr in the chosen form. May be called again."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer() if settings.format == "json" else structlog.dev.ConsoleRenderer()
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=settings.level, force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def logger(name: str) -> Any:
+    """A structlog logger; events are short sentences, facts are fields."""
+    return structlog.get_logger(name)

@@ -1,0 +1,1 @@
+"""Orders: placed in batches, paid, cancelled, expired."""

@@ -1,0 +1,117 @@
+"""How `orders.place` takes stock: the orders' part of the placing engine."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from domain.changes import Changes, Database, Doc
+from domain.errors import DomainError
+from domain.events.models import NewEvent
+from domain.inventory.models import HOLDS
+from domain.inventory.placing import Decision, Placement
+from domain.inventory.reservations import new_hold, refusal
+from domain.inventory.rules import HELD, Shelf, units_by_sku
+from domain.jobs.rules import FAILED, SUCCEEDED
+from domain.orders.models import ORDERS
+from domain.orders.rules import (
+    REJECTED,
+    RESERVED,
+    Priced,
+    price,
+    rejected_order,
+    reservation_error,
+    reserved_order,
+)
+from domain.products.service import Products
+
+#: A rejected order's job ends with this; the order's `rejection` has the lines.
+_FAILED = {"state": FAILED}
+_PLACED = {"state": SUCCEEDED, "result": {"order_state": RESERVED}}
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFacts:
+    """What is read for a batch of orders beside its stock."""
+
+    products: dict[str, Doc]
+    reservations: dict[str, Doc]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPlacing:
+    """Decides orders."""
+
+    database: Database
+    products: Products
+    hold_time: timedelta
+    currency: str
+
+    def placement(self) -> Placement[OrderFacts]:
+        """What the engine needs."""
+        return Placement(name="place", wants=_wants, read=self.read, decide=self.decide)
+
+    async def read(self, jobs: Sequence[Doc]) -> OrderFacts:
+        """Products of all lines, and the reservations that orders carry."""
+        products = await self.products.facts(item["sku"] for job in jobs for item in job["payload"]["items"])
+        wanted = [job["payload"]["reservation_id"] for job in jobs if job["payload"].get("reservation_id")]
+        rows = await self.database[HOLDS].find({"_id": {"$in": wanted}}).to_list() if wanted else []
+        return OrderFacts(products=products, reservations={row["_id"]: row for row in rows})
+
+    def decide(self, job: Doc, facts: OrderFacts, shelf: Shelf, now: datetime) -> Decision:
+        """Reserved, or rejected by itself: one that does not fit takes nothing from the others."""
+        try:
+            priced = price(job["payload"]["items"], facts.products)
+        except DomainError as error:
+            return self._rejected(job, error, None, now)
+        if job["payload"].get("reservation_id"):
+            return self._from_reservation(job, facts, priced, now)
+        units = units_by_sku(job["payload"]["items"])
+        refused = refusal(units, shelf)
+        if refused is not None:
+            return self._rejected(job, refused, priced, now)
+        shelf.take(units)
+        hold = new_hold(job, units, order_id=job["_id"], now=now, hold_time=self.hold_time)
+        order = reserved_order(job, priced, hold_id=job["_id"], now=now)
+        return Decision(job, _PLACED, inserts={ORDERS: order, HOLDS: hold}, events=[_reserved(order)])
+
+    def _from_reservation(self, job: Doc, facts: OrderFacts, priced: Priced, now: datetime) -> Decision:
+        hold_id = job["payload"]["reservation_id"]
+        error = reservation_error(job, facts.reservations.get(hold_id), now=now)
+        if error is not None:
+            return self._rejected(job, error, priced, now)
+        # The next order of this batch must not use it too.
+        facts.reservations[hold_id]["order_id"] = job["_id"]
+        order = reserved_order(job, priced, hold_id=hold_id, now=now)
+
+        def bind(changes: Changes) -> None:
+            query = {"_id": hold_id, "state": HELD, "order_id": None, "expires_at": {"$gt": now}}
+            changes.update(HOLDS, query, {"$set": {"order_id": job["_id"]}}, expect=1, name="reservation")
+
+        return Decision(job, _PLACED, inserts={ORDERS: order}, events=[_reserved(order)], guard=bind)
+
+    def _rejected(self, job: Doc, error: DomainError, priced: Priced | None, now: datetime) -> Decision:
+        order = rejected_order(job, error, priced, currency=self.currency, now=now)
+        data = {"order_id": job["_id"], "state": REJECTED, "code": error.code}
+        return Decision(
+            job,
+            _FAILED | {"error": {"code": error.code, "message": error.message, "detail": {}}},
+            inserts={ORDERS: order},
+            events=[NewEvent(job["owner"], "order.rejected", job["_id"], data)],
+            short=[line["sku"] for line in error.detail.get("lines", ())],
+        )
+
+
+def _wants(job: Doc) -> Counter[str]:
+    """Units by SKU that come from stock: none where a reservation holds them already."""
+    return Counter() if job["payload"].get("reservation_id") else units_by_sku(job["payload"]["items"])
+
+
+def _reserved(order: Doc) -> NewEvent:
+    data = {
+        "order_id": order["_id"],
+        "state": RESERVED,
+        "net": order["net"],
+        "currency": order["currency"],
+    }
+    return NewEvent(order["account_id"], "order.reserved", order["_id"], data)

@@ -1,0 +1,121 @@
+"""Orders as clients see them, and how they end without being paid."""
+
+from collections.abc import Sequence
+
+from domain.changes import Changes, Database, Doc
+from domain.errors import Conflict, NotFound, OrderNotCancellable, OrderNotFound
+from domain.events.models import NewEvent
+from domain.inventory.holds import Ending, Holds
+from domain.inventory.models import HOLDS
+from domain.inventory.rules import CANCELLED as HOLD_CANCELLED
+from domain.inventory.rules import EXPIRED as HOLD_EXPIRED
+from domain.inventory.rules import PAID as HOLD_PAID
+from domain.jobs.service import Jobs
+from domain.metrics import EXPIRIES
+from domain.orders.models import ORDERS, PAYMENTS
+from domain.orders.rules import CANCELLED, EXPIRED, PAID, RESERVED, moment, pending_view, view
+
+#: What becomes of an order when its hold ends.
+ORDER_STATE = {HOLD_PAID: PAID, HOLD_EXPIRED: EXPIRED, HOLD_CANCELLED: CANCELLED}
+
+
+class Orders:
+    """Verbs and queries of orders. Placing is in `placing`, paying in `payments`."""
+
+    def __init__(self, *, database: Database, holds: Holds, jobs: Jobs) -> None:
+        self._database = database
+        self._holds = holds
+        self._jobs = jobs
+        holds.on_end(end_orders)
+
+    async def get(self, order_id: str, *, owner: str | None) -> Doc:
+        """The order as it is shown; `pending` from the ledger until it exists. Raises OrderNotFound."""
+        order = await self._database[ORDERS].find_one({"_id": order_id})
+        if order is None:
+            return await self._pending(order_id, owner)
+        if owner is not None and order["account_id"] != owner:
+            raise OrderNotFound(order=order_id)
+        hold = await self._database[HOLDS].find_one({"_id": order["hold_id"]}) if order["hold_id"] else None
+        payments = await self._database[PAYMENTS].find({"order_id": order_id}).sort("_id").to_list()
+        return view(order, expires_at=hold["expires_at"] if hold else None, payments=payments)
+
+    async def _pending(self, order_id: str, owner: str | None) -> Doc:
+        try:
+            job = await self._jobs.get(order_id, owner=owner)
+        except NotFound as error:
+            raise OrderNotFound(order=order_id) from error
+        if job["kind"] != "orders.place":
+            raise OrderNotFound(order=order_id)
+        return pending_view(job)
+
+    async def page(self, *, owner: str | None, before: str | None, limit: int) -> list[Doc]:
+        """Orders as they are shown, newest first, those before `before`; without hold and payments."""
+        query: Doc = {"account_id": owner} if owner is not None else {}
+        if before:
+            query["_id"] = {"$lt": before}
+        rows = await self._database[ORDERS].find(query).sort("_id", -1).limit(limit).to_list()
+        return [view(row, expires_at=None, payments=()) for row in rows]
+
+    async def cancel(self, order_id: str, *, owner: str) -> Doc:
+        """Cancels a pending or reserved order and gives its stock back. Cancelled before, it changes nothing.
+
+        Raises OrderNotFound and OrderNotCancellable.
+        """
+        order = await self._database[ORDERS].find_one({"_id": order_id})
+        if order is None:
+            await self._cancel_pending(order_id, owner)
+            order = await self._database[ORDERS].find_one({"_id": order_id})
+        if order is None:
+            return {"order_state": CANCELLED}
+        if order["account_id"] != owner:
+            raise OrderNotFound(order=order_id)
+        if order["state"] == RESERVED:
+            await self._holds.end([order["hold_id"]], cause=HOLD_CANCELLED)
+            order = await self._database[ORDERS].find_one({"_id": order_id}) or order
+        if order["state"] != CANCELLED:
+            raise OrderNotCancellable(order=order_id, state=order["state"])
+        return {"order_state": CANCELLED}
+
+    async def _cancel_pending(self, order_id: str, owner: str) -> None:
+        try:
+            await self._jobs.cancel(order_id, owner=owner, by=owner)
+        except NotFound as error:
+            raise OrderNotFound(order=order_id) from error
+        except Conflict:
+            # It was placed meanwhile: the order is there now.
+            return
+
+    async def expire(self, hold_ids: Sequence[str]) -> Doc:
+        """Ends those of the holds whose time is over, with their orders; answers how many."""
+        ended = await self._holds.end(hold_ids, cause=HOLD_EXPIRED)
+        EXPIRIES.labels("scheduler").inc(len(ended))
+        return {"expired": len(ended)}
+
+
+def end_orders(changes: Changes, holds: Sequence[Doc], ending: Ending) -> list[NewEvent]:
+    """What an ended hold means for its order: paid, expired or cancelled, in the same transaction."""
+    state = ORDER_STATE.get(ending.cause)
+    mine = [hold for hold in holds if hold["order_id"] is not None]
+    if state is None or not mine:
+        return []
+    update = {"$set": {"state": state}, "$push": {"timeline": moment(state, ending.at)}}
+    if ending.cause == HOLD_PAID:
+        for hold in mine:
+            paid_by = {
+                "$set": {"state": state, "payment_id": ending.facts[hold["_id"]]},
+                "$push": update["$push"],
+            }
+            query = {"_id": hold["order_id"], "state": RESERVED}
+            changes.update(ORDERS, query, paid_by, expect=1, name="order paid")
+    else:
+        query = {"_id": {"$in": [hold["order_id"] for hold in mine]}, "state": RESERVED}
+        changes.update(ORDERS, query, update, expect=len(mine), name=f"orders {state}")
+    return [
+        NewEvent(
+            hold["account_id"],
+            f"order.{state}",
+            hold["order_id"],
+            {"order_id": hold["order_id"], "state": state},
+        )
+        for hold in mine
+    ]

@@ -1,0 +1,75 @@
+"""`python -m scheduler.main`: the timetable's process. Run as many as you like: one leads."""
+
+import asyncio
+import signal
+import sys
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from domain.bootstrap import Services, open_services
+from domain.errors import ServiceAway
+from domain.observe import configure_logging, logger
+from domain.probe import probing
+from domain.settings import Settings
+from scheduler.leader import Leader
+from scheduler.schedule import Entry, timetable
+
+log = logger(__name__)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs the timetable while this process leads, until `stop` is set. Raises ServiceAway."""
+    async with open_services(settings) as services:
+        leader = Leader(services.leadership, every=settings.scheduler.leader_ttl / 3)
+        schedule = _schedule(services, leader)
+        with probing(settings.scheduler, problems=list):
+            async with leader.standing():
+                schedule.start()
+                log.info("scheduler.started")
+                await stop.wait()
+                schedule.shutdown(wait=False)
+    log.info("scheduler.stopped")
+
+
+def _schedule(services: Services, leader: Leader) -> AsyncIOScheduler:
+    schedule = AsyncIOScheduler(timezone="UTC")
+    for entry in timetable(services):
+        schedule.add_job(
+            _run_entry,
+            "interval",
+            args=(entry, leader),
+            seconds=entry.every.total_seconds(),
+            id=entry.name,
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+    return schedule
+
+
+async def _run_entry(entry: Entry, leader: Leader) -> None:
+    if not leader.leads:
+        return
+    try:
+        await entry.verb()
+    except Exception as error:  # noqa: BLE001 - the next round tries again
+        log.warning("scheduler.entry_failed", entry=entry.name, error=f"{type(error).__name__}: {error}")
+
+
+async def main() -> int:
+    """The process's exit code."""
+    settings = Settings()
+    configure_logging(settings.log)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        await run(settings, stop)
+    except ServiceAway as error:
+        log.error("scheduler.cannot_start", reason=str(error))  # noqa: TRY400 - one line, no trace
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,31 @@
+"""The timetable as data: how often, which verb. Every verb may run twice at once and do no harm."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from domain.bootstrap import Services
+from scheduler.expiry import HoldExpiry
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the timetable."""
+
+    name: str
+    every: timedelta
+    verb: Callable[[], Awaitable[int]]
+
+
+def timetable(services: Services) -> tuple[Entry, ...]:
+    """What the leader runs."""
+    settings, relay = services.settings, services.relay
+    relay_every = settings.scheduler.relay_every
+    return (
+        Entry("expire holds", settings.scheduler.expire_every, HoldExpiry(services).run),
+        Entry("send due jobs", relay_every, relay.send_due),
+        Entry("send lost jobs", 5 * relay_every, relay.send_lost),
+        Entry("take back jobs of silent workers", 2 * relay_every, relay.take_back),
+        Entry("republish events", 2 * relay_every, services.events.republish),
+        Entry("compact ended jobs", timedelta(minutes=1), relay.compact),
+    )

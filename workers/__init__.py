@@ -1,0 +1,1 @@
+"""RabbitMQ in, domain verbs out."""

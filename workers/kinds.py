@@ -1,0 +1,8 @@
+"""Every module that handles a kind of job: importing this registers them all."""
+
+from workers import handles, inventory, orders
+
+#: The modules, for whoever looks for a kind.
+MODULES = (inventory, orders)
+#: All handlers, by kind.
+HANDLED = handles.registered()

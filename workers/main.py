@@ -1,0 +1,27 @@
+"""`python -m workers.main POOL [POOL ...]`: one worker process for one pool or more."""
+
+import sys
+from collections.abc import Sequence
+
+from domain.bootstrap import open_services
+from domain.observe import configure_logging
+from domain.settings import Settings
+from workers import handles, kinds
+from workers.process import run
+
+
+def main(argv: Sequence[str]) -> int:
+    """The exit code: 2 for pools that do not exist, else as `workers.process.run`."""
+    known = handles.pools(kinds.HANDLED)
+    unknown = sorted(set(argv) - set(known))
+    if unknown or not argv:
+        wrong = f"no such pool: {', '.join(unknown)}" if unknown else "name the pools to work for"
+        print(f"workers: {wrong} (there are {', '.join(sorted(known))})", file=sys.stderr)  # noqa: T201
+        return 2
+    settings = Settings()
+    configure_logging(settings.log)
+    return run(settings, argv, open_services=open_services, register=handles.register)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,171 @@
+"""The life of one worker process: open, consume, stop."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import AbstractAsyncContextManager, contextmanager
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+import structlog
+from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
+
+from domain.settings import Settings
+from workers.broker import StockyardBroker, StockyardWorker, make_broker, queue_name
+from workers.control import Probe, consumers_alive, drain, loop_alive
+
+log = structlog.get_logger(__name__)
+
+Services = TypeVar("Services")
+
+#: Seconds between two looks of a waiting worker thread at what may interrupt it; nothing here does.
+INTERRUPT_CHECK = 5.0
+#: Seconds between two looks at whether the process was asked to stop before its services were open.
+OPENING_CHECK = 0.1
+#: How a shell reports the end by a signal.
+KILLED = 128
+
+
+class Opened(Generic[Services]):
+    """Services that one task on the event loop opens, keeps, and closes."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, services: AbstractAsyncContextManager[Services]
+    ) -> None:
+        self._loop = loop
+        self._close = asyncio.Event()
+        self._ready: Future[Services] = Future()
+        self._ended = asyncio.run_coroutine_threadsafe(self._hold(services), loop)
+
+    def get(self, *, give_up: threading.Event) -> Services | None:
+        """The services; None if told to give up before. Raises what their opening raised."""
+        while not give_up.is_set():
+            both: list[Future[Any]] = [self._ready, self._ended]
+            wait(both, timeout=OPENING_CHECK, return_when=FIRST_COMPLETED)
+            if self._ready.done():
+                return self._ready.result()
+            if self._ended.done():
+                self._ended.result()
+        self._ended.cancel()
+        return None
+
+    def close(self) -> None:
+        """Idempotent; raises what the closing raised."""
+        if not self._ended.done():
+            self._loop.call_soon_threadsafe(self._close.set)
+        self._ended.result()
+
+    async def _hold(self, services: AbstractAsyncContextManager[Services]) -> None:
+        async with services as opened:
+            self._ready.set_result(opened)
+            await self._close.wait()
+
+
+def run(
+    settings: Settings,
+    pools: Sequence[str],
+    *,
+    open_services: Callable[[Settings], AbstractAsyncContextManager[Services]],
+    register: Callable[[StockyardBroker, Services], None],
+) -> int:
+    """Works until SIGTERM or SIGINT, then finishes what is in hand. The exit code.
+
+    0 after a clean stop; 1 when services could not be opened (no actor has run then) or when the stop took
+    longer than its setting. A second signal ends the process at once.
+    """
+    stop = _stop_on_signals()
+    with _event_loop() as loop:
+        opened = Opened(loop, open_services(settings))
+        try:
+            services = opened.get(give_up=stop)
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is nothing to work with
+            log.error("worker.services_unavailable", reason=repr(error))  # noqa: TRY400 - one clear line
+            return 1
+        if services is None:
+            return 0
+        broker = make_broker(settings.rabbitmq)
+        register(broker, services)
+        queues = [queue_name(pool, settings.rabbitmq) for pool in pools]
+        worker = StockyardWorker(broker, queues, threads=settings.workers.threads)
+        with _probe(settings, worker, loop):
+            worker.start()
+            log.info("worker.started", pools=list(pools), threads=settings.workers.threads)
+            stop.wait()
+            _finish(worker, opened, seconds=settings.workers.shutdown_timeout.total_seconds())
+    log.info("worker.stopped", pools=list(pools))
+    return 0
+
+
+def _finish(worker: StockyardWorker, opened: Opened[Services], *, seconds: float) -> None:
+    broker = worker.broker
+    log.info("worker.stopping", running=len(broker.endings.running), seconds=seconds)
+    deadline = threading.Timer(seconds, _too_late, [broker])
+    deadline.daemon = True
+    deadline.start()
+    drain(worker)
+    worker.stop(timeout=int(seconds * 1000))
+    broker.close()
+    opened.close()
+    deadline.cancel()
+
+
+def _too_late(broker: StockyardBroker) -> None:
+    running = [f"{kind} {job_id}" for job_id, kind in list(broker.endings.running.values())]
+    log.error("worker.stop_timed_out", still_running=running)
+    _exit_now(1)
+
+
+def _exit_now(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            _exit_now(KILLED + number)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    return stop
+
+
+@contextmanager
+def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """The loop that all async actors of the process run on."""
+    thread = EventLoopThread(logging.getLogger(__name__), interrupt_check_ival=INTERRUPT_CHECK)
+    thread.daemon = True
+    thread.start()
+    set_event_loop_thread(thread)
+    try:
+        yield thread.loop
+    finally:
+        set_event_loop_thread(None)
+        thread.stop()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _probe(settings: Settings, worker: StockyardWorker, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    where = settings.workers
+    if not where.probe_port:
+        yield
+        return
+    probe = Probe(
+        host=where.probe_host,
+        port=where.probe_port,
+        problems=lambda: consumers_alive(worker) + loop_alive(loop),
+    )
+    probe.start()
+    try:
+        yield
+    finally:
+        probe.stop()
