@@ -8,7 +8,11 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from domain.observe import logger
+
+log = logger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,7 +26,7 @@ Observe = Callable[[int], None]
 class Batcher(Generic[Item, Result]):
     """Gathers concurrent `submit` calls into calls of `apply`.
 
-    Parameters:
+    Args:
       apply: runs a batch. If it raises, every item of the batch gets the exception.
       max_size: the most items of one batch.
       linger: seconds to gather before a batch starts that found the batcher idle.
@@ -49,17 +53,24 @@ class Batcher(Generic[Item, Result]):
 
         A caller that is cancelled leaves its item in the batch: what was begun is finished.
         """
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
-        if self._runner is None or self._runner.done():
-            # A context of its own: a batch is nobody's request.
-            self._runner = asyncio.create_task(self._run(), context=Context())
-        return await future
+        return await self._add(item)
+
+    def post(self, item: Item) -> None:
+        """As `submit`, for a caller that does not wait; what goes wrong is logged."""
+        self._add(item).add_done_callback(_log_failure)
 
     async def drain(self) -> None:
         """Returns when everything that was submitted has been applied."""
         while self._runner is not None and not self._runner.done():
             await asyncio.wait([self._runner])
+
+    def _add(self, item: Item) -> "asyncio.Future[Result]":
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._runner is None or self._runner.done():
+            # A context of its own: a batch is nobody's request.
+            self._runner = asyncio.create_task(self._run(), context=Context())
+        return future
 
     async def _run(self) -> None:
         await asyncio.sleep(self._linger)
@@ -90,3 +101,8 @@ class Batcher(Generic[Item, Result]):
                 future.set_exception(result)
             else:
                 future.set_result(result)
+
+
+def _log_failure(future: "asyncio.Future[Any]") -> None:
+    if not future.cancelled() and future.exception() is not None:
+        log.warning("a posted item failed", error=repr(future.exception()))

@@ -97,6 +97,8 @@ class Services:
         await self.order_payments.drain()
         await self.runs.drain()
         await self.jobs.drain()
+        await self.signals.drain()
+        await self.events.drain()
 
 
 @asynccontextmanager

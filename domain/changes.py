@@ -14,12 +14,13 @@ import pymongo
 from pymongo import InsertOne, UpdateMany, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import ClientBulkWriteException
 
 Doc: TypeAlias = dict[str, Any]
 Database: TypeAlias = AsyncDatabase[Doc]
 
 
-class GuardFailed(Exception):  # noqa: N818 - a signal to look again, not an error of anybody
+class GuardFailed(Exception):
     """A guarded update matched fewer documents than it had to. Nothing was written."""
 
     def __init__(self, guards: Sequence[str]) -> None:
@@ -99,7 +100,11 @@ class Changes:
         operations += [InsertOne(doc, namespace=f"{prefix}.{collection}") for collection, doc in self.riders]
         if not operations:
             return
-        result = await database.client.bulk_write(operations, session=session, verbose_results=True)
+        try:
+            result = await database.client.bulk_write(operations, session=session, verbose_results=True)
+        except ClientBulkWriteException as error:
+            # What went wrong is inside, with the labels that tell `with_transaction` to run again.
+            raise (error.error or error) from error
         failed = [
             guard.name
             for index, guard in enumerate(self.guards)

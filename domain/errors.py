@@ -64,7 +64,7 @@ class Unavailable(DomainError):
     message = "A service that this needs is away. Try again."
 
 
-class TryAgain(Exception):  # noqa: N818 - not an error of the caller: an order to the job runner
+class TryAgain(Exception):
     """Raised by a verb to be run again after `seconds`, without it counting as a failure's trace."""
 
     def __init__(self, reason: str, *, seconds: float = 1.0) -> None:

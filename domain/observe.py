@@ -1,6 +1,6 @@
 """Logs: structlog for ours and the libraries' records alike, as JSON lines or for a console.
 
-Fields that are bound with `structlog.contextvars` (`request_id`, `job_id`) appear on every line of their task.
+Fields that are bound with `structlog.contextvars` (`request_id`, `job_id`) are on every line of their task.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""What the domain needs from outside, as Protocols. Adapters are in `domain/adapters`, fakes in `tests/fakes.py`."""
+"""What the domain needs from outside. Adapters are in `domain/adapters`, fakes in `tests/fakes.py`."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager

@@ -86,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def registry() -> CollectorRegistry:
-    """This process's metrics; those of all processes that share `PROMETHEUS_MULTIPROC_DIR` where that is set."""
+    """The process's metrics, or those of all that share `PROMETHEUS_MULTIPROC_DIR` where that is set."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
     shared = CollectorRegistry()

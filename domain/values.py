@@ -86,7 +86,7 @@ class Money(Value):
     currency: Currency = "USD"
 
     def times(self, quantity: int) -> Self:
-        """This amount for `quantity` units."""
+        """The amount for `quantity` units."""
         return self.model_copy(update={"amount": self.amount * quantity})
 
     def percent_off(self, percent: Decimal) -> Self:

@@ -18,7 +18,11 @@ from typing import Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from ops.servers.process import BackgroundProcess
+
 LOOPBACK = "127.0.0.1"
+#: Seconds from SIGTERM to SIGKILL: longer than a worker takes to finish what it has in hand.
+GRACE = 40.0
 
 
 class FleetError(Exception):
@@ -50,6 +54,7 @@ class Member:
                 stderr=out,
                 start_new_session=True,
             )
+        self._record.adopt(self.process.pid)
 
     @property
     def pid(self) -> int:
@@ -89,7 +94,7 @@ class Member:
         """SIGTERM, without waiting."""
         self._signal(signal.SIGTERM)
 
-    def stop(self, *, seconds: float = 40) -> int | None:
+    def stop(self, *, seconds: float = GRACE) -> int | None:
         """SIGTERM, then SIGKILL when it takes too long. The exit code; None where it never ran."""
         self.terminate()
         if not self._reap(seconds):
@@ -108,13 +113,18 @@ class Member:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             return False
+        self._record.pid_file.unlink(missing_ok=True)
         return True
+
+    @property
+    def _record(self) -> BackgroundProcess:
+        return BackgroundProcess(self.log.with_suffix(".pid"), self.log)
 
 
 class Fleet:
     """All processes of one platform.
 
-    Parameters:
+    Args:
       environment: the stack's URLs and whatever settings the processes shall have.
       folder: where the logs go.
       apis, schedulers: how many of each.
@@ -158,7 +168,7 @@ class Fleet:
                 member.launch()
             for member in self.members:
                 member.wait_ready()
-        except FleetError:
+        except BaseException:
             self.stop()
             raise
         return self
@@ -200,6 +210,19 @@ class Fleet:
             log=self._folder / f"{name}.log",
             ready_url=f"http://{LOOPBACK}:{port}/healthz",
         )
+
+
+def end_leftovers(folder: Path) -> list[str]:
+    """Idempotent. Ends the members of a fleet whose starter was killed, by the pid files that it left in
+    `folder`; answers their names.
+    """
+    found = [BackgroundProcess(pid_file, pid_file.with_suffix(".log")) for pid_file in folder.glob("*.pid")]
+    living = [each for each in found if each.running()]
+    for each in living:
+        each.terminate()
+    for each in found:
+        each.stop(grace=GRACE)
+    return sorted(each.pid_file.stem for each in living)
 
 
 def free_port() -> int:

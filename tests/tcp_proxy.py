@@ -20,6 +20,8 @@ class TcpProxy:
         self._sockets: set[socket.socket] = set()
         self._listener: socket.socket | None = None
         self.port = 0
+        #: Connections so far.
+        self.accepted = 0
         self.mend()
 
     def mend(self) -> None:
@@ -43,6 +45,7 @@ class TcpProxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = listener.accept()
+                self.accepted += 1
                 server = socket.create_connection(("127.0.0.1", self._target))
                 self._sockets |= {client, server}
                 for source, sink in ((client, server), (server, client)):

@@ -28,7 +28,7 @@ from dramatiq.broker import Broker, Consumer
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.common import xq_name
 from dramatiq.errors import ConnectionClosed
-from dramatiq.middleware import CurrentMessage, Middleware
+from dramatiq.middleware import CurrentMessage, Middleware, SkipMessage
 from dramatiq.worker import Worker
 
 from domain.adapters.rabbitmq_queues import (
@@ -53,7 +53,7 @@ SAY_EVERY = 5.0
 THREADS_PER_SPARE = 4
 
 
-class StoreAway(Exception):  # noqa: N818 - a state of the world, reported by an actor
+class StoreAway(Exception):
     """Raised by an actor: the job cannot even be looked at now.
 
     Its message is given back to the queue after 1 to 2 seconds, as often as it takes. Nothing counts it.
@@ -81,7 +81,9 @@ class Endings(Middleware):
         actor.options["throws"] = COMES_BACK
 
     def before_process_message(self, _broker: Broker, message: Any) -> None:
-        """Notes what runs."""
+        """Notes what runs. What was fetched over a connection that is gone is skipped: it comes again."""
+        if not message.consumer.connection.is_open:
+            raise SkipMessage
         self.running[threading.get_ident()] = (message.message_id, message.actor_name)
 
     def after_process_message(
@@ -98,7 +100,7 @@ class Endings(Middleware):
         else:
             message.fail()
             log.error(
-                "worker.actor_failed",
+                "an actor failed",
                 job_id=message.message_id,
                 kind=message.actor_name,
                 reason=repr(exception),
@@ -108,7 +110,7 @@ class Endings(Middleware):
     def _say(self, message: Any, exception: BaseException) -> None:
         if time.monotonic() - self._said > SAY_EVERY:
             self._said = time.monotonic()
-            log.warning("worker.messages_come_back", queue=message.queue_name, reason=repr(exception))
+            log.warning("messages come back", queue=message.queue_name, reason=repr(exception))
 
 
 class StockyardBroker(RabbitmqBroker):
@@ -203,4 +205,4 @@ class StockyardWorker(Worker):
         for queue in wanted:
             broker.declare_queue(queue)
         super().__init__(broker, queues=wanted, worker_threads=threads)
-        self.queue_prefetch = threads + threads // THREADS_PER_SPARE
+        self.queue_prefetch = threads + max(1, threads // THREADS_PER_SPARE)

@@ -81,16 +81,24 @@ class StockyardConsumer(_RabbitmqConsumer):
                 with contextlib.suppress(*_PIKA_ERRORS):
                     self._give_back(message, after=0)
 
+    def close(self) -> None:
+        """As Dramatiq's, which leaves the connection open where the channel is closed already."""
+        try:
+            super().close()
+        finally:
+            if self.connection.is_open:
+                self.connection.close()
+
     def __next__(self) -> StockyardMessage | None:
         """The next message; None when there was none in time, and while the broker drains.
 
         Raises ConnectionClosed; Dramatiq's consumer thread then makes a new consumer.
         """
-        if self.broker.draining.is_set():
-            self._drained()
-            return None
-        delivery = self._delivery()
+        delivery = None if self._cancelled else self._delivery()
         self.broker.seen(self.queue_name)
+        if self.broker.draining.is_set():
+            self._drain(delivery)
+            return None
         if delivery is None:
             return None
         method, body = delivery
@@ -108,7 +116,11 @@ class StockyardConsumer(_RabbitmqConsumer):
             and message.tag in self.known_tags
         ):
             return True
-        log.info("worker.late_ack_ignored", queue=self.queue_name, job_id=message.message_id)
+        log.info(
+            "the late end of a job is ignored: it runs again",
+            queue=self.queue_name,
+            job_id=message.message_id,
+        )
         return False
 
     def _give_back(self, message: StockyardMessage, *, after: float) -> None:
@@ -133,14 +145,15 @@ class StockyardConsumer(_RabbitmqConsumer):
             raise ConnectionClosed(error) from None
         return None if method is None else (method, body)
 
-    def _drained(self) -> None:
-        """Takes no more, gives back what nobody saw, and keeps the connection for the acks to come."""
+    def _drain(self, delivery: tuple[Any, bytes] | None) -> None:
+        """Takes no more, gives back what came meanwhile, and keeps the connection for the acks to come."""
         try:
             if not self._cancelled:
                 self._cancelled = True
                 self.channel.cancel()
+            if delivery is not None:
+                self._requeue(delivery[0].delivery_tag)
             self.connection.process_data_events(time_limit=self._wait)
-            self.broker.seen(self.queue_name)
         except (AssertionError, *_PIKA_ERRORS) as error:
             raise ConnectionClosed(error) from None
 
@@ -155,7 +168,7 @@ class StockyardConsumer(_RabbitmqConsumer):
         if problem is None:
             return self._cleaned(message)
         log.error(
-            "worker.message_unusable",
+            "a message cannot be used",
             queue=self.queue_name,
             reason=problem,
             moved_to=xq_name(self.queue_name),

@@ -84,7 +84,7 @@ def run(
         try:
             services = opened.get(give_up=stop)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is nothing to work with
-            log.error("worker.services_unavailable", reason=repr(error))  # noqa: TRY400 - one clear line
+            log.error("the services cannot be opened", reason=repr(error))  # noqa: TRY400 - one clear line
             return 1
         if services is None:
             return 0
@@ -94,16 +94,16 @@ def run(
         worker = StockyardWorker(broker, queues, threads=settings.workers.threads)
         with _probe(settings, worker, loop):
             worker.start()
-            log.info("worker.started", pools=list(pools), threads=settings.workers.threads)
+            log.info("worker started", pools=list(pools), threads=settings.workers.threads)
             stop.wait()
             _finish(worker, opened, seconds=settings.workers.shutdown_timeout.total_seconds())
-    log.info("worker.stopped", pools=list(pools))
+    log.info("worker stopped", pools=list(pools))
     return 0
 
 
 def _finish(worker: StockyardWorker, opened: Opened[Services], *, seconds: float) -> None:
     broker = worker.broker
-    log.info("worker.stopping", running=len(broker.endings.running), seconds=seconds)
+    log.info("worker stopping", running=len(broker.endings.running), seconds=seconds)
     deadline = threading.Timer(seconds, _too_late, [broker])
     deadline.daemon = True
     deadline.start()
@@ -116,7 +116,7 @@ def _finish(worker: StockyardWorker, opened: Opened[Services], *, seconds: float
 
 def _too_late(broker: StockyardBroker) -> None:
     running = [f"{kind} {job_id}" for job_id, kind in list(broker.endings.running.values())]
-    log.error("worker.stop_timed_out", still_running=running)
+    log.error("the stop took too long", still_running=running)
     _exit_now(1)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,8 @@ import dramatiq
 from dramatiq.common import xq_name
 from pika.exceptions import AMQPError
 
-from domain.adapters.rabbitmq_publisher import Batch, Handover, Publisher
+from domain.adapters.rabbitmq_connection import Handover
+from domain.adapters.rabbitmq_publisher import Batch, Publisher
 from domain.adapters.rabbitmq_queues import (
     connection_parameters,
     dead_letter_arguments,
@@ -46,9 +48,9 @@ class RabbitmqJobQueue:
         settled: Handover[Batch] = Handover(loop.call_soon_threadsafe, _settle)
         parameters = connection_parameters(self._settings, name="stockyard publisher")
         self._publisher = Publisher(parameters, self._declarations, settled.put)
-        self._publisher.start()
+        self._publisher.link.start()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.wrap_future(self._publisher.tried), self._timeout)
+            await asyncio.wait_for(asyncio.wrap_future(self._publisher.link.tried), self._timeout)
 
     async def close(self) -> None:
         """Idempotent. What is outstanding keeps its chance until its deadline."""
@@ -58,7 +60,7 @@ class RabbitmqJobQueue:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timeout):
                 await asyncio.gather(*(batch.settled for batch in self._live), return_exceptions=True)
-        await asyncio.to_thread(publisher.stop)
+        await asyncio.to_thread(publisher.link.stop)
         await asyncio.sleep(0)  # lets what the stop settled reach its callers
         if self._sweep is not None:
             self._sweep.cancel()
@@ -68,11 +70,13 @@ class RabbitmqJobQueue:
     async def publish(self, messages: Sequence[JobMessage]) -> list[bool]:
         """As `ports.JobQueue.publish` promises. A queue is declared before the first message to it."""
         publisher = self._publisher
-        if not messages or publisher is None or not publisher.connected:
+        if not messages or publisher is None or not publisher.link.connected:
             return [False] * len(messages)
         loop = asyncio.get_running_loop()
         batch = Batch(
-            [self._encode(message) for message in messages], loop.time() + self._timeout, loop.create_future()
+            [self._encode(message) for message in messages],
+            time.monotonic() + self._timeout,
+            loop.create_future(),
         )
         self._live.append(batch)
         if self._sweep is None:
@@ -94,14 +98,14 @@ class RabbitmqJobQueue:
 
     async def ping(self) -> None:
         """Opens a channel. Raises ConnectionError, TimeoutError or AMQPError."""
-        if self._publisher is None or not self._publisher.connected:
+        if self._publisher is None or not self._publisher.link.connected:
             raise ConnectionError("there is no open connection to RabbitMQ")
         await self._ask(lambda _channel, answer: answer(None))
 
     async def _ask(self, request: Callable[[Any, Callable[[Any], None]], None]) -> Any:
         if self._publisher is None:
             raise ConnectionError("the job queue is not open")
-        return await asyncio.wait_for(asyncio.wrap_future(self._publisher.ask(request)), self._timeout)
+        return await asyncio.wait_for(asyncio.wrap_future(self._publisher.link.ask(request)), self._timeout)
 
     def _declarations(self, queue: str) -> Mapping[str, dict[str, Any]]:
         return {
@@ -124,7 +128,7 @@ class RabbitmqJobQueue:
 
     def _expire(self) -> None:
         loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = time.monotonic()
         while self._live and (self._live[0].settled.done() or self._live[0].deadline <= now):
             _settle(self._live.popleft())
         self._sweep = loop.call_later(SWEEP, self._expire) if self._live else None

@@ -1,58 +1,25 @@
-"""One thread, one connection, many confirms outstanding."""
+"""Publishes many messages with their confirms outstanding together."""
 
 import asyncio
-import contextlib
-import random
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any
 
 import pika
 import structlog
-from pika.adapters.select_connection import IOLoop
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker
+
+from domain.adapters.rabbitmq_connection import Handover, Link
 
 log = structlog.get_logger(__name__)
 
-Item = TypeVar("Item")
-
-#: Seconds before the first reconnect, and at most. Doubles each round, with jitter.
-BACKOFF = 0.1
-MAX_BACKOFF = 5.0
-#: Seconds that a message may stay unconfirmed on a connection that looks alive before it is given up.
+#: Seconds that a message may stay unconfirmed on a connection that looks alive before that is given up.
 STALL = 10.0
 #: RabbitMQ's answer to another declaration of a queue that exists.
 PRECONDITION_FAILED = 406
-
-
-class Handover(Generic[Item]):
-    """Hands items from one thread to another, as many as there are in one wake-up.
-
-    `wake` runs a function on the other thread; `receive` gets the items there, in order.
-    """
-
-    def __init__(self, wake: Callable[[Callable[[], None]], object], receive: Callable[[Item], None]) -> None:
-        self._wake = wake
-        self._receive = receive
-        self._items: deque[Item] = deque()
-        self._woken = False
-
-    def put(self, item: Item) -> None:
-        """Called by the giving thread only."""
-        self._items.append(item)
-        if not self._woken:
-            self._woken = True
-            self._wake(self._drain)
-
-    def _drain(self) -> None:
-        # In this order: what is put from here on wakes again.
-        self._woken = False
-        for _ in range(len(self._items)):
-            self._receive(self._items.popleft())
 
 
 @dataclass(slots=True)
@@ -66,9 +33,15 @@ class Batch:
     left: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """All unconfirmed."""
+        """Nothing is confirmed."""
         self.left = len(self.messages)
         self.confirmed = [False] * self.left
+
+    def settle(self, index: int, *, confirmed: bool) -> bool:
+        """Records what became of one message. Whether it was the last."""
+        self.confirmed[index] = confirmed
+        self.left -= 1
+        return not self.left
 
 
 @dataclass(slots=True)
@@ -84,177 +57,58 @@ class _Parcel:
     resent: bool = False
 
 
-class _Connection(pika.SelectConnection):  # type: ignore[misc]
-    """Sends what one turn of the loop writes in one system call; pika needs three for each message."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._held_back: list[bytes] = []
-        super().__init__(*args, **kwargs)
-
-    def _adapter_emit_data(self, data: bytes) -> None:
-        if not self._held_back:
-            self.ioloop.add_callback(self._emit_held_back)
-        self._held_back.append(data)
-
-    def _emit_held_back(self) -> None:
-        data = b"".join(self._held_back)
-        self._held_back.clear()
-        if self._transport is not None:
-            super()._adapter_emit_data(data)
-
-
 class Publisher:
-    """Publishes batches; every public method may be called from any one other thread.
+    """Publishes batches over one link. `post` is for any one thread, all else for the link's.
 
-    What it is made of:
-      parameters: where RabbitMQ is, tried in turn.
-      declarations: the queues to declare, in order, before the first message to a queue.
-      settle: called on the publisher's thread with each batch of which nothing is left to wait for.
+    `declarations` answers the queues to declare, in order, before the first message to a queue. `settled`
+    is called on the link's thread with each batch of which nothing is left to wait for.
     """
 
     def __init__(
         self,
         parameters: Sequence[pika.URLParameters],
         declarations: Callable[[str], Mapping[str, dict[str, Any]]],
-        settle: Callable[[Batch], None],
+        settled: Callable[[Batch], None],
     ) -> None:
-        #: Whether a message that is handed over now has a chance.
-        self.connected = False
-        #: Done when the first connection is open, or could not be opened.
-        self.tried: Future[None] = Future()
-        self._parameters = parameters
+        self.link = Link(parameters, self)
         self._declarations = declarations
-        self._settle = settle
-        self._ioloop = IOLoop()
-        self._thread = threading.Thread(target=self._run, name="rabbitmq-publisher", daemon=True)
-        self._inbox: Handover[Batch] = Handover(self._ioloop.add_callback_threadsafe, self._take)
-        self._connection: Any = None
-        self._channel: Any = None
-        self._attempts = 0
-        self._closing = False
+        self._settled = settled
+        self._inbox: Handover[Batch] = Handover(self.link.wake, self._take)
         self._tag = self._floor = 0
         self._unconfirmed: dict[int, _Parcel] = {}
         self._undeclared: dict[str, list[_Parcel]] = {}
         self._declared: set[str] = set()
 
-    def start(self) -> None:
-        """Connects, and keeps connecting."""
-        self._ioloop.add_callback_threadsafe(self._connect)
-        self._ioloop.add_callback_threadsafe(self._watch)
-        self._thread.start()
-
-    def stop(self, *, seconds: float = 5.0) -> None:
-        """Closes the connection and ends the thread; what is unconfirmed settles as such."""
-        self._ioloop.add_callback_threadsafe(self._close)
-        self._thread.join(seconds)
-
     def post(self, batch: Batch) -> None:
-        """Publishes the batch; `settle` tells when it is done. Nothing waits for a connection."""
+        """Publishes the batch; nothing waits for a connection that is not there."""
         self._inbox.put(batch)
 
-    def ask(self, request: Callable[[Any, Callable[[Any], None]], None]) -> "Future[Any]":
-        """Runs `request(channel, answer)` on a channel of its own.
+    def up(self, channel: Any) -> Callable[[Any], None]:
+        """As `User.up`."""
+        self._tag = self._floor = 0
+        channel.add_on_return_callback(self._returned)
+        return partial(self._confirmed, channel)
 
-        The future has what `answer` was called with, or the reason why the channel closed before.
-        """
-        future: Future[Any] = Future()
-        self._ioloop.add_callback_threadsafe(lambda: self._ask(request, future))
-        return future
-
-    # From here on all is on the publisher's thread.
-
-    def _run(self) -> None:
-        try:
-            self._ioloop.start()
-        finally:
-            self.connected = False
-            self._ioloop.close()
-
-    def _connect(self) -> None:
-        if self._closing:
-            return
-        parameters = self._parameters[self._attempts % len(self._parameters)]
-        _Connection(
-            parameters,
-            on_open_callback=self._opened,
-            on_open_error_callback=self._lost,
-            on_close_callback=self._lost,
-            custom_ioloop=self._ioloop,
-        )
-
-    def _opened(self, connection: Any) -> None:
-        self._connection = connection
-        connection.add_on_connection_blocked_callback(lambda *_: self._blocked(blocked=True))
-        connection.add_on_connection_unblocked_callback(lambda *_: self._blocked(blocked=False))
-        connection.channel(on_open_callback=self._channel_opened)
-
-    def _channel_opened(self, channel: Any) -> None:
-        channel.add_on_close_callback(lambda _channel, reason: self._lost(channel.connection, reason))
-        channel.add_on_return_callback(
-            lambda _channel, _method, properties, _body: self._returned(properties)
-        )
-        channel.confirm_delivery(self._confirmed, callback=lambda _frame: self._ready(channel))
-
-    def _ready(self, channel: Any) -> None:
-        self._channel = channel
-        self._attempts = self._tag = self._floor = 0
-        self.connected = True
-        self._report_try()
-        at = channel.connection.params
-        log.info("rabbitmq.connected", host=at.host, port=at.port)
-
-    def _blocked(self, *, blocked: bool) -> None:
-        self.connected = not blocked and self._channel is not None
-        log.warning("rabbitmq.blocked" if blocked else "rabbitmq.unblocked")
-
-    def _lost(self, connection: Any, reason: BaseException) -> None:
-        """The connection, its opening or its channel ended: all that is unconfirmed stays so."""
-        if self._connection is not None and connection is not self._connection:
-            return  # one that was given up before
-        self.connected = False
-        self._connection = self._channel = None
-        self._declared.clear()
-        self._give_up()
-        if self._closing:
-            self._ioloop.stop()
-            return
-        with contextlib.suppress(AMQPError):
-            if connection.is_open:
-                connection.close()
-        pause = self._pause()
-        log.warning("rabbitmq.away", reason=repr(reason), retry_in=round(pause, 2))
-        self._report_try()
-        self._ioloop.call_later(pause, self._connect)
-
-    def _pause(self) -> float:
-        """Seconds before the next attempt. The pause grows with each round through the addresses."""
-        self._attempts += 1
-        rounds = self._attempts // len(self._parameters)
-        return float(min(MAX_BACKOFF, BACKOFF * 2 ** min(rounds, 10)) * random.uniform(0.5, 1))
-
-    def _report_try(self) -> None:
-        if not self.tried.done() and (self.connected or self._attempts >= len(self._parameters)):
-            self.tried.set_result(None)
-
-    def _close(self) -> None:
-        self._closing = True
-        self.connected = False
-        if self._connection is None or not self._connection.is_open:
-            self._give_up()
-            self._ioloop.stop()
-        else:
-            self._connection.close()
-
-    def _watch(self) -> None:
-        """Gives a connection up that looks alive and confirms nothing, as when a queue lost its majority."""
-        waiting = [
-            next(iter(self._unconfirmed.values()), None),
-            *(held[0] for held in self._undeclared.values()),
+    def down(self) -> None:
+        """As `User.down`: all that is unconfirmed stays so."""
+        held = [
+            *self._unconfirmed.values(),
+            *(parcel for some in self._undeclared.values() for parcel in some),
         ]
-        oldest = min((parcel.since for parcel in waiting if parcel is not None), default=None)
-        if oldest is not None and time.monotonic() - oldest > STALL and self._connection is not None:
-            self._lost(self._connection, TimeoutError(f"no confirm in {STALL:.0f} s"))
-        self._ioloop.call_later(1.0, self._watch)
+        self._unconfirmed.clear()
+        self._undeclared.clear()
+        self._declared.clear()
+        for parcel in held:
+            self._end(parcel, confirmed=False)
+
+    def overdue(self) -> bool:
+        """As `User.overdue`."""
+        oldest = [
+            next(iter(self._unconfirmed.values()), None),
+            *(some[0] for some in self._undeclared.values()),
+        ]
+        now = time.monotonic()
+        return any(parcel is not None and now - parcel.since > STALL for parcel in oldest)
 
     def _take(self, batch: Batch) -> None:
         now = time.monotonic()
@@ -262,7 +116,8 @@ class Publisher:
             self._send(_Parcel(batch, index, queue, body, now))
 
     def _send(self, parcel: _Parcel) -> None:
-        if self._channel is None or not self._channel.is_open:
+        channel = self.link.channel
+        if channel is None or not channel.is_open:
             self._end(parcel, confirmed=False)
         elif parcel.queue not in self._declared:
             self._hold(parcel)
@@ -271,53 +126,45 @@ class Publisher:
             self._unconfirmed[self._tag] = parcel
             # The number is how a message that is returned names itself.
             properties = pika.BasicProperties(delivery_mode=2, message_id=str(self._tag))
-            self._channel.basic_publish("", parcel.queue, parcel.body, properties, mandatory=True)
+            channel.basic_publish("", parcel.queue, parcel.body, properties, mandatory=True)
 
     def _end(self, parcel: _Parcel, *, confirmed: bool) -> None:
-        batch = parcel.batch
-        batch.confirmed[parcel.index] = confirmed
-        batch.left -= 1
-        if not batch.left:
-            self._settle(batch)
+        if parcel.batch.settle(parcel.index, confirmed=confirmed):
+            self._settled(parcel.batch)
 
-    def _give_up(self) -> None:
-        held = [
-            *self._unconfirmed.values(),
-            *(parcel for held in self._undeclared.values() for parcel in held),
-        ]
-        self._unconfirmed.clear()
-        self._undeclared.clear()
-        for parcel in held:
-            self._end(parcel, confirmed=False)
-
-    def _confirmed(self, frame: Any) -> None:
+    def _confirmed(self, channel: Any, frame: Any) -> None:
         """An ack or a nack, of one message or of all up to it."""
+        if channel is not self.link.channel:
+            return  # the numbers of a channel that was given up
         answer = frame.method
         confirmed = isinstance(answer, pika.spec.Basic.Ack)
         first = self._floor + 1 if answer.multiple else answer.delivery_tag
         for tag in range(first, answer.delivery_tag + 1):
             parcel = self._unconfirmed.pop(tag, None)
-            if parcel is not None:
-                self._settle_one(parcel, confirmed=confirmed)
+            if parcel is None:
+                continue
+            if parcel.returned:
+                self._send_again(parcel)
+            else:
+                self._end(parcel, confirmed=confirmed)
         if answer.multiple:
             self._floor = answer.delivery_tag
 
-    def _settle_one(self, parcel: _Parcel, *, confirmed: bool) -> None:
-        if not parcel.returned:
-            self._end(parcel, confirmed=confirmed)
-        elif parcel.resent or parcel.batch.deadline < time.monotonic():
+    def _returned(self, channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
+        """There is no such queue any more. The confirm, which follows, sends the message once again."""
+        parcel = self._unconfirmed.get(int(properties.message_id))
+        if parcel is not None and channel is self.link.channel:
+            parcel.returned = True
+            if parcel.queue in self._declared:
+                self._declared.remove(parcel.queue)
+                log.warning("a queue is gone and will be declared again", queue=parcel.queue)
+
+    def _send_again(self, parcel: _Parcel) -> None:
+        if parcel.resent or parcel.batch.deadline < time.monotonic():
             self._end(parcel, confirmed=False)
         else:
             parcel.returned, parcel.resent = False, True
             self._send(parcel)
-
-    def _returned(self, properties: Any) -> None:
-        """There is no such queue any more: its confirm, which follows, sends the message once again."""
-        parcel = self._unconfirmed.get(int(properties.message_id))
-        if parcel is not None:
-            parcel.returned = True
-            self._declared.discard(parcel.queue)
-            log.warning("rabbitmq.unroutable", queue=parcel.queue)
 
     def _hold(self, parcel: _Parcel) -> None:
         """Keeps the message until its queue is declared."""
@@ -325,10 +172,9 @@ class Publisher:
         if held is not None:
             held.append(parcel)
             return
-        self._undeclared[parcel.queue] = [parcel]
-        declared: Future[Any] = Future()
-        declared.add_done_callback(lambda done: self._released(parcel.queue, done.exception()))
-        self._ask(lambda channel, answer: self._declare(parcel.queue, channel, answer), declared)
+        held = self._undeclared[parcel.queue] = [parcel]
+        declared = self.link.ask(partial(self._declare, parcel.queue))
+        declared.add_done_callback(partial(self._release, parcel.queue, held))
 
     def _declare(self, queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
         *before, (last, arguments) = self._declarations(queue).items()
@@ -336,34 +182,25 @@ class Publisher:
             channel.queue_declare(name, durable=True, arguments=needed, callback=lambda _frame: None)
         channel.queue_declare(last, durable=True, arguments=arguments, callback=answer)
 
-    def _released(self, queue: str, error: BaseException | None) -> None:
-        held = self._undeclared.pop(queue, [])
-        refused = isinstance(error, ChannelClosedByBroker) and error.reply_code == PRECONDITION_FAILED
-        if refused:
-            log.error("rabbitmq.queue_differs", queue=queue, reason=str(error), remedy="raise queue_version")
-        if error is None or refused:  # a queue that differs takes messages, too
+    def _release(self, queue: str, held: list[_Parcel], declared: "Future[Any]") -> None:
+        if self._undeclared.get(queue) is not held:
+            return  # given up with the connection
+        del self._undeclared[queue]
+        error = declared.exception()
+        differs = isinstance(error, ChannelClosedByBroker) and error.reply_code == PRECONDITION_FAILED
+        if differs:
+            log.error(
+                "a queue exists with other arguments",
+                queue=queue,
+                error=str(error),
+                remedy="raise queue_version",
+            )
+        if error is None or differs:  # what differs takes messages, too
             self._declared.add(queue)
-        elif held:
-            log.warning("rabbitmq.not_declared", queue=queue, reason=repr(error))
+        else:
+            log.warning("a queue could not be declared", queue=queue, error=repr(error))
         for parcel in held:
-            if error is None or refused:
+            if error is None or differs:
                 self._send(parcel)
             else:
                 self._end(parcel, confirmed=False)
-
-    def _ask(self, request: Callable[[Any, Callable[[Any], None]], None], future: "Future[Any]") -> None:
-        if self._connection is None or not self._connection.is_open:
-            future.set_exception(ConnectionError("RabbitMQ is away"))
-            return
-
-        def answer(frame: Any) -> None:
-            channel.close()
-            if not future.done():
-                future.set_result(frame)
-
-        def closed(_channel: Any, reason: BaseException) -> None:
-            if not future.done():
-                future.set_exception(reason)
-
-        channel = self._connection.channel(on_open_callback=lambda opened: request(opened, answer))
-        channel.add_on_close_callback(closed)

@@ -19,6 +19,7 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
 
 from domain import settings
+from domain.batching import Batcher
 
 Result = TypeVar("Result")
 #: What is called with the client, within the deadline.
@@ -28,13 +29,15 @@ Command: TypeAlias = Callable[[Client], Awaitable[Result]]
 PAUSE = 1.0
 #: Connections of one process, but for the one that listens.
 POOL_SIZE = 32
+#: Keys of one read of the cache.
+MAX_READ = 256
 #: What a client or the network says when Redis is away.
 FAILURES = (RedisError, OSError, TimeoutError)
 
 _log = structlog.get_logger(__name__)
 
 
-class RedisAway(Exception):  # noqa: N818 - not an error of anybody: the caller goes on without
+class RedisAway(Exception):
     """Redis did not answer in time, refused, or is known to be away."""
 
 
@@ -59,13 +62,15 @@ class Circuit:
         """A call was answered."""
         if self._away:
             self._away = False
-            _log.info("redis.back")
+            _log.info("Redis is back")
 
     def failed(self, error: BaseException) -> None:
         """A call was not answered."""
         if not self._away:
             self._away = True
-            _log.warning("redis.away", error=str(error) or type(error).__name__)
+            _log.warning(
+                "Redis is away: the work goes on without it", error=str(error) or type(error).__name__
+            )
         self._next_look = time.monotonic() + PAUSE
 
 
@@ -150,18 +155,15 @@ async def close(redis: RedisLink) -> None:
 
 
 class RedisCache:
-    """`ports.Cache`."""
+    """`ports.Cache`. Reads that come at the same time go as one command."""
 
     def __init__(self, redis: RedisLink) -> None:
         self._redis = redis
+        self._reads: Batcher[str, str | None] = Batcher(self._read, max_size=MAX_READ)
 
     async def get(self, key: str) -> str | None:
         """The value; None, too, when Redis is away."""
-        try:
-            # Text and no bytes: the pool decodes.
-            return cast(str | None, await self._redis.call(lambda client: client.get(key)))
-        except RedisAway:
-            return None
+        return await self._reads.submit(key)
 
     async def put(self, items: Mapping[str, str], *, seconds: int) -> None:
         """Sets all in one pipeline, to vanish after `seconds`."""
@@ -183,6 +185,13 @@ class RedisCache:
     async def ping(self) -> None:
         """Raises RedisAway."""
         await self._redis.ping()
+
+    async def _read(self, keys: list[str]) -> Sequence[str | None]:
+        try:
+            # Text and no bytes: the pool decodes.
+            return cast(list[str | None], await self._redis.call(lambda client: client.mget(keys)))
+        except RedisAway:
+            return [None] * len(keys)
 
     async def _quietly(self, command: Command[Any]) -> None:
         try:

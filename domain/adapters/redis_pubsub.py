@@ -175,10 +175,10 @@ class RedisPubSub:
             try:
                 await self._session()
             except FAILURES as error:
-                _log.info("pubsub.disconnected", error=str(error) or type(error).__name__)
+                _log.info("the listening connection broke", error=str(error) or type(error).__name__)
             except Exception:  # noqa: BLE001 - logged with its trace
                 # Nothing may end the one task that all listeners of this process hang on.
-                _log.exception("pubsub.failed")
+                _log.exception("listening failed")
             first, longest = BACKOFF
             await asyncio.sleep(random.uniform(0.5, 1) * min(longest, first * 2**self._failures))
             self._failures = min(self._failures + 1, 10)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pymongo.errors import BulkWriteError
 
+from domain.batching import Batcher
 from domain.changes import Changes, Database, Doc
 from domain.events.models import CURSORS, EVENTS, OUTBOX, NewEvent
 from domain.events.rules import messages
@@ -33,6 +34,7 @@ class Events:
         self._database = database
         self._pubsub = pubsub
         self._clock = clock
+        self._outgoing: Batcher[Recorded, None] = Batcher(self._publish)
 
     async def cursors(self, account_ids: Sequence[str]) -> dict[str, int]:
         """The last `seq` of each account: read before a transaction that records events."""
@@ -81,12 +83,21 @@ class Events:
             changes.insert(EVENTS, stored)
         return recorded
 
-    async def publish(self, recorded: Recorded) -> None:
-        """Tells listeners of stored events, in order, in one pipeline. What fails is left to `republish`."""
-        if not recorded.events:
-            return
-        if await self._pubsub.publish([pair for event in recorded.events for pair in messages(event)]):
-            await self._database[OUTBOX].delete_one({"_id": recorded.outbox_id})
+    def publish(self, recorded: Recorded) -> None:
+        """Tells listeners of stored events, in order, soon. What fails is left to `republish`."""
+        if recorded.events:
+            self._outgoing.post(recorded)
+
+    async def drain(self) -> None:
+        """Returns when everything that was given to `publish` has been told, or could not be."""
+        await self._outgoing.drain()
+
+    async def _publish(self, batch: list[Recorded]) -> list[None]:
+        events = [event for recorded in batch for event in recorded.events]
+        if await self._pubsub.publish([pair for event in events for pair in messages(event)]):
+            ids = [recorded.outbox_id for recorded in batch]
+            await self._database[OUTBOX].delete_many({"_id": {"$in": ids}})
+        return [None] * len(batch)
 
     async def republish(self, *, limit: int = 100) -> int:
         """Publishes what was stored and never published; answers how many events."""

@@ -80,7 +80,7 @@ class Holds:
             async with self._locks.hold(keys):
                 recorded = await self._try(holds, cause, facts or {})
             if recorded is not None:
-                await self._events.publish(recorded)
+                self._events.publish(recorded)
                 return holds
         msg = "others kept changing the same holds"
         raise TryAgain(msg)
@@ -102,7 +102,7 @@ class Holds:
         if recorded is None:
             return 0
         EXPIRIES.labels("reclaim").inc(len(holds))
-        await self._events.publish(recorded)
+        self._events.publish(recorded)
         return len(holds)
 
     async def expired(self, *, limit: int) -> list[str]:

@@ -64,7 +64,7 @@ class HoldLine(BaseModel):
 class Hold(Document):
     """Stock that is kept for an order, or for a reservation without one, until it ends.
 
-    It ends once: `committed` (the units are sold) or `released` (they are available again), and `cause` says why.
+    It ends once: `committed` (the units are sold) or `released` (they are available again); `cause` says why.
     """
 
     id: str  # type: ignore[assignment]  # the order's id, or the reservation's

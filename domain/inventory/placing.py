@@ -101,12 +101,10 @@ class Placing(Generic[Facts]):
     async def _apply(self, job_ids: list[str]) -> list[BaseException | None]:
         try:
             await self._settle(job_ids)
-        except (ConnectionFailure, TryAgain):
-            if len(job_ids) == 1:
-                raise
-            return await self._one_by_one(job_ids)
-        except Exception:
-            if len(job_ids) == 1:
+        except ConnectionFailure:
+            raise
+        except Exception as error:
+            if len(job_ids) == 1 or getattr(error, "timeout", False):
                 raise
             log.exception("a batch failed; its jobs are tried one by one", batch=self._placement.name)
             return await self._one_by_one(job_ids)
@@ -137,21 +135,21 @@ class Placing(Generic[Facts]):
 
     async def _try(self, jobs: Sequence[Doc]) -> bool:
         skus = sorted({sku for job in jobs for sku in self._placement.wants(job)})
-        facts, decisions, shelf, cursors = await self._look(jobs, skus)
+        decisions, shelf, cursors = await self._look(jobs, skus)
         short = sorted({sku for decision in decisions for sku in decision.short})
         if short and await self._holds.reclaim(short):
-            facts, decisions, shelf, cursors = await self._look(jobs, skus)
+            decisions, shelf, cursors = await self._look(jobs, skus)
         return await self._write(decisions, shelf, cursors)
 
     async def _look(
         self, jobs: Sequence[Doc], skus: Sequence[str]
-    ) -> tuple[Facts, list[Decision], Shelf, dict[str, int]]:
+    ) -> tuple[list[Decision], Shelf, dict[str, int]]:
         owners = [job["owner"] for job in jobs]
         available, facts, cursors = await asyncio.gather(
             stock.available(self._database, skus), self._placement.read(jobs), self._events.cursors(owners)
         )
         shelf, now = Shelf(available), self._clock()
-        return facts, [self._placement.decide(job, facts, shelf, now) for job in jobs], shelf, cursors
+        return [self._placement.decide(job, facts, shelf, now) for job in jobs], shelf, cursors
 
     async def _write(self, decisions: Sequence[Decision], shelf: Shelf, cursors: Mapping[str, int]) -> bool:
         """One transaction for all decisions; False where somebody else was first."""
@@ -172,8 +170,8 @@ class Placing(Generic[Facts]):
             await changes.commit(self._database)
         except GuardFailed:
             return False
-        await self._events.publish(recorded)
-        await self._runs.settled(settled)
+        self._events.publish(recorded)
+        self._runs.settled(settled)
         return True
 
 

@@ -66,7 +66,7 @@ class Inventory:
         return await self._database[MOVEMENTS].find(query).sort("_id").limit(limit).to_list()
 
     async def adjust(self, *, sku: str, quantity: int, reason: str, actor: str, key: str) -> Adjusted:
-        """Adds units (or takes them, never more than are available) as a movement. One (actor, key), one movement.
+        """Adds units (or takes them, never more than are available). One (actor, key) is one movement.
 
         Raises UnknownSku, BelowReserved, and IdempotencyKeyReused.
         """

@@ -17,7 +17,7 @@ from domain.values import Clock
 
 log = logger(__name__)
 
-#: How long confirmed jobs gather before they are marked. Most have ended by then and need no mark.
+#: Seconds before confirmed jobs are marked. Most have ended by then and need no mark.
 MARK_LINGER = 1.0
 
 
@@ -36,17 +36,14 @@ class Dispatcher:
         self._clock = clock
         self._sends: Batcher[JobMessage, bool] = Batcher(self._publish, max_size=256)
         self._marks: Batcher[str, None] = Batcher(
-            self._mark, max_size=1000, linger=MARK_LINGER, observe=BATCH_SIZE.labels("mark").observe
+            self._mark, max_size=1000, observe=BATCH_SIZE.labels("mark").observe
         )
-        self._marking: set[asyncio.Task[None]] = set()
 
     async def send(self, message: JobMessage) -> bool:
         """Whether the broker confirmed the message in time. Never raises for a broker that is away."""
         confirmed = await self._sends.submit(message)
         if confirmed:
-            task = asyncio.create_task(self._marks.submit(message.job_id))
-            self._marking.add(task)
-            task.add_done_callback(self._marking.discard)
+            self._marks.post(message.job_id)
         return confirmed
 
     async def send_all(self, messages: Sequence[JobMessage]) -> list[bool]:
@@ -62,6 +59,7 @@ class Dispatcher:
         return await self._queue.publish(messages)
 
     async def _mark(self, job_ids: list[str]) -> list[None]:
+        await asyncio.sleep(MARK_LINGER)
         now = self._clock()
         update = {"$set": {"dispatched_at": now, "not_before": now + self._settings.resend_after}}
         try:

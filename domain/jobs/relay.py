@@ -1,10 +1,10 @@
 """What keeps a `202` kept: sends again what never arrived, takes back what a dead worker held, tidies up."""
 
-from collections import defaultdict
 from datetime import datetime
 from typing import Any
 
 from domain.changes import Database, Doc
+from domain.jobs.commands import kinds
 from domain.jobs.dispatch import Dispatcher
 from domain.jobs.models import JOBS, PROGRESS_MARKS
 from domain.jobs.rules import DEAD, FINAL, QUEUED, RUNNING, step
@@ -51,23 +51,23 @@ class Relay:
         return await self._send(jobs)
 
     async def send_lost(self, *, limit: int = 500) -> int:
-        """Sends again the jobs that were confirmed a while ago and whose queue is empty: their message was lost."""
-        before = self._clock() - self._settings.resend_empty_after
-        rows = self._database[JOBS].find(
-            {"state": QUEUED, "dispatched_at": {"$lte": before}, **self._marked()}
-        )
-        by_pool: dict[str, list[Doc]] = defaultdict(list)
-        for job in await rows.sort("not_before").limit(limit).to_list():
-            by_pool[job["pool"]].append(job)
+        """Sends again what was confirmed a while ago while its queue is empty: the message was lost."""
         count = 0
-        for pool, jobs in by_pool.items():
+        for pool in sorted({command.pool for command in kinds().values()}):
             depth = await self._queue.depth(pool)
             if depth is not None and depth.ready == 0 and depth.consumers > 0:
-                count += await self._send(jobs)
+                count += await self._send(await self._lost(pool, limit))
         return count
 
-    def _marked(self) -> dict[str, Any]:
-        return {"not_before": {"$gt": self._clock()}}
+    async def _lost(self, pool: str, limit: int) -> list[Doc]:
+        now = self._clock()
+        query = {
+            "state": QUEUED,
+            "not_before": {"$gt": now},
+            "dispatched_at": {"$lte": now - self._settings.resend_empty_after},
+            "pool": pool,
+        }
+        return await self._database[JOBS].find(query).sort("not_before").limit(limit).to_list()
 
     async def _send(self, jobs: list[Doc]) -> int:
         if not jobs:
@@ -78,7 +78,7 @@ class Relay:
         return confirmed
 
     async def take_back(self, *, limit: int = 500) -> int:
-        """Queues the running jobs whose lease ended without an outcome; declares dead those out of attempts."""
+        """Queues the running jobs whose lease has ended; declares dead those that are out of attempts."""
         now = self._clock()
         query = {"state": RUNNING, "lease_until": {"$lt": now}}
         count = 0
@@ -102,11 +102,11 @@ class Relay:
         changed = await self._database[JOBS].update_one(query, update)
         if changed.matched_count and dead:
             JOBS_TOTAL.labels(job["kind"], DEAD).inc()
-            await self._signals.ended([job | fields])
+            self._signals.ended([job | fields])
         return changed.matched_count
 
     async def compact(self, *, limit: int = 1000) -> int:
-        """Takes payload and history from jobs that ended long ago; key and outcome stay, for replays of requests.
+        """Takes payload and history from jobs that ended long ago; key and outcome stay.
 
         Walks the ledger by id from where the last sweep came to, so it needs no index of its own.
         """

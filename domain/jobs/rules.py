@@ -39,7 +39,7 @@ def fingerprint(payload: Mapping[str, Any]) -> str:
 def backoff(attempt: int, *, first: timedelta, longest: timedelta) -> timedelta:
     """The pause after the `attempt`-th run (from 1): doubles each time, between half of it and all of it."""
     full = min(first * (1 << min(attempt - 1, 30)), longest)
-    return full * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+    return full * random.uniform(0.5, 1.0)
 
 
 def step(state: str, at: datetime, note: str | None = None) -> dict[str, Any]:
@@ -47,8 +47,9 @@ def step(state: str, at: datetime, note: str | None = None) -> dict[str, Any]:
     return {"state": state, "at": at, "note": note}
 
 
-def view(job: Mapping[str, Any]) -> dict[str, Any]:
-    """The form in which a stored job is shown to its owner; JSON."""
+def view(job: Mapping[str, Any], *, ops: bool = False) -> dict[str, Any]:
+    """The form in which a stored job is shown; JSON. What a fault was is for ops alone."""
+    hidden = () if ops else ("fault",)
     return {
         "id": job["_id"],
         "kind": job["kind"],
@@ -57,7 +58,8 @@ def view(job: Mapping[str, Any]) -> dict[str, Any]:
         "attempts": job.get("attempts", 0),
         "progress": job.get("progress"),
         "result": job.get("result"),
-        "error": job.get("error"),
+        "error": {name: value for name, value in (job.get("error") or {}).items() if name not in hidden}
+        or None,
         "created_at": rfc3339(job["created_at"]),
         "started_at": _time(job.get("started_at")),
         "finished_at": _time(job.get("finished_at")),

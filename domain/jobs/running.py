@@ -15,7 +15,8 @@ from domain.errors import DomainError
 from domain.jobs.models import JOBS, Claimed
 from domain.jobs.rules import DEAD, FAILED, QUEUED, RUNNING, SUCCEEDED, backoff, step
 from domain.jobs.signals import JobSignals
-from domain.metrics import BATCH_SIZE, JOB_SECONDS, JOBS as JOBS_TOTAL
+from domain.metrics import BATCH_SIZE, JOB_SECONDS
+from domain.metrics import JOBS as JOBS_TOTAL
 from domain.observe import logger
 from domain.settings import Jobs as JobSettings
 from domain.values import Clock, new_id
@@ -46,7 +47,7 @@ class JobRuns:
             self._record, observe=BATCH_SIZE.labels("outcome").observe
         )
 
-    # -- jobs that are claimed one by one -------------------------------------------------------------------
+    # -- jobs that are claimed one by one --
 
     async def claim(self, job_id: str) -> Claimed | None:
         """Takes a queued job for a lease's time. None where it is not queued: another has or had it."""
@@ -134,11 +135,11 @@ class JobRuns:
             JOBS_TOTAL.labels(job.kind, "retried" if outcome["state"] == QUEUED else outcome["state"]).inc()
         for row in rows:
             JOB_SECONDS.labels(row["kind"]).observe((now - row["created_at"]).total_seconds())
-        await self._signals.ended(rows)
+        self._signals.ended(rows)
         recorded = {row["_id"] for row in rows}
         return [outcome["state"] == QUEUED or job.id in recorded for job, outcome in outcomes]
 
-    # -- jobs that are settled in batches by the transaction of their effect ---------------------------------
+    # -- jobs that are settled in batches by the transaction of their effect --
 
     async def queued(self, job_ids: Sequence[str]) -> list[Doc]:
         """Those of the jobs that nobody has settled, in the order of their ids, with their payloads."""
@@ -154,8 +155,8 @@ class JobRuns:
     ) -> list[Doc]:
         """Adds the jobs' end to the transaction that is their effect: the claim and the outcome in one write.
 
-        `ending` holds `state` and `result` or `error`, the same for all. The transaction fails its guard where
-        any of the jobs is settled already. Answers the jobs as they will be.
+        `ending` holds `state` and `result` or `error`, the same for all. The transaction fails its guard
+        where any of the jobs is settled already. Answers the jobs as they will be.
         """
         if not jobs:
             return []
@@ -171,12 +172,12 @@ class JobRuns:
             for job in jobs
         ]
 
-    async def settled(self, jobs: Sequence[Doc]) -> None:
-        """After the transaction: counts, caches and tells. Never raises for a Redis that is away."""
+    def settled(self, jobs: Sequence[Doc]) -> None:
+        """After the transaction: counts, caches and tells."""
         for job in jobs:
             JOBS_TOTAL.labels(job["kind"], job["state"]).inc()
             JOB_SECONDS.labels(job["kind"]).observe((job["finished_at"] - job["created_at"]).total_seconds())
-        await self._signals.ended(jobs)
+        self._signals.ended(jobs)
 
     async def postpone(self, job_id: str, error: BaseException, *, seconds: float | None = None) -> None:
         """As `retry`, for a job that is settled in batches and so was never claimed."""
@@ -189,7 +190,7 @@ class JobRuns:
         await self._database[JOBS].update_one(query, _ending(outcome, self._clock()))
         JOBS_TOTAL.labels(job["kind"], "retried" if outcome["state"] == QUEUED else DEAD).inc()
         if outcome["state"] == DEAD:
-            await self._signals.ended(await self._database[JOBS].find({"_id": job_id}).to_list())
+            self._signals.ended(await self._database[JOBS].find({"_id": job_id}).to_list())
 
     async def drain(self) -> None:
         """Returns when every claim and outcome has been written."""
@@ -198,11 +199,11 @@ class JobRuns:
 
 
 def error_form(error: BaseException) -> dict[str, Any]:
-    """How an error is kept: the stable code and detail of an answer, the type and text of a fault."""
+    """How an error is kept: the code and detail of an answer; of a fault its text, which ops alone see."""
     if isinstance(error, DomainError):
         return {"code": error.code, "message": error.message, "detail": error.detail}
-    text = f"{type(error).__name__}: {error}"
-    return {"code": "internal", "message": text[:TEXT_LIMIT], "detail": {}}
+    fault = f"{type(error).__name__}: {error}"[:TEXT_LIMIT]
+    return {"code": "internal", "message": "The platform failed at this.", "detail": {}, "fault": fault}
 
 
 def _held_by(job: Claimed) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Accepting jobs, and what their owners and ops do with them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,8 @@ from domain.jobs.dispatch import Dispatcher
 from domain.jobs.models import JOBS, Accepted
 from domain.jobs.rules import CANCELLED, QUEUED, REPLAYABLE, RUNNING, fingerprint, step
 from domain.jobs.signals import JobSignals
-from domain.metrics import BATCH_SIZE, JOBS as JOBS_TOTAL
+from domain.metrics import BATCH_SIZE
+from domain.metrics import JOBS as JOBS_TOTAL
 from domain.ports import JobMessage
 from domain.settings import Jobs as JobSettings
 from domain.values import Clock, id_floor, new_id
@@ -36,7 +37,7 @@ class JobQuery:
 
 
 class Jobs:
-    """The ledger as the API sees it. A job is accepted once it is stored; everything after that is a matter of time."""
+    """The ledger as the API sees it. A job is accepted once it is stored."""
 
     def __init__(
         self,
@@ -165,7 +166,7 @@ class Jobs:
         job = await self.get(job_id, owner=owner)
         if changed.matched_count:
             JOBS_TOTAL.labels(job["kind"], CANCELLED).inc()
-            await self._signals.ended([job])
+            self._signals.ended([job])
         _require_cancelled(job)
         return job
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from domain.batching import Batcher
 from domain.changes import Database, Doc
 from domain.jobs.models import JOBS
 from domain.jobs.rules import FINAL, WAKE_CHANNEL, cache_key, view
@@ -28,15 +29,26 @@ class JobSignals:
         self._cache = cache
         self._pubsub = pubsub
         self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._outgoing: Batcher[Sequence[Doc], None] = Batcher(self._tell)
 
-    async def ended(self, jobs: Sequence[Doc]) -> None:
-        """Caches the jobs' final forms and wakes who waits for them. Never raises."""
+    def ended(self, jobs: Sequence[Doc]) -> None:
+        """Caches the jobs' final forms and wakes who waits for them, soon: nobody waits for that."""
+        if jobs:
+            self._outgoing.post(jobs)
+
+    async def drain(self) -> None:
+        """Returns when everything that was given to `ended` has been told, or could not be."""
+        await self._outgoing.drain()
+
+    async def _tell(self, batch: list[Sequence[Doc]]) -> list[None]:
+        jobs = [job for each in batch for job in each]
         forms = {
             cache_key(job["_id"]): json.dumps({"owner": job["owner"], "view": view(job)}, ensure_ascii=False)
             for job in jobs
         }
         await self._cache.put(forms, seconds=CACHE_SECONDS)
         await self._pubsub.publish([(WAKE_CHANNEL, " ".join(job["_id"] for job in jobs))])
+        return [None] * len(batch)
 
     async def forget(self, job_ids: Sequence[str]) -> None:
         """Drops cached forms: the jobs run again."""

@@ -9,7 +9,7 @@ from domain.values import Money, Percent, Quantity, Sku, Value
 
 
 class OrderItem(Value):
-    """Units of one SKU; with `unit_price` and `percent_off` where prices were agreed, else the server prices."""
+    """Units of one SKU. `unit_price` and `percent_off` are agreed prices; without them the server prices."""
 
     sku: Sku
     quantity: Quantity

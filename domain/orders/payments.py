@@ -89,7 +89,7 @@ class OrderPayments:
             raise OrderNotPayable(order=order["_id"], reason="the charge was voided")
 
     async def _ask(self, payment_id: str) -> Charge:
-        """What became of a charge that was not answered; the same key is asked again later where nobody knows."""
+        """What became of a charge that was not answered. Raises TryAgain where nobody knows."""
         try:
             charge = await self._provider.find(payment_id)
         except ProviderTimeout as error:

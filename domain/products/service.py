@@ -16,7 +16,7 @@ class Products:
         self._clock = clock
 
     def create(self, changes: Changes, *, sku: str, name: str, price: Money, category: str) -> Product:
-        """Adds a new product to the transaction, which fails with DuplicateKeyError where the SKU is known."""
+        """Adds a product to the transaction, which fails with DuplicateKeyError where the SKU is known."""
         now = self._clock()
         product = Product(id=sku, name=name, price=price, category=category, created_at=now, updated_at=now)
         document = product.model_dump(mode="python", exclude={"id", "revision_id"})

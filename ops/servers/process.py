@@ -55,6 +55,10 @@ class BackgroundProcess:
             ],
             setsid=True,
         )
+        self.adopt(pid)
+
+    def adopt(self, pid: int) -> None:
+        """Records a process that somebody else started."""
         record = json.dumps({"pid": pid, "began": psutil.Process(pid).create_time()})
         fresh = self.pid_file.with_suffix(".new")
         fresh.write_text(record, encoding="utf-8")
@@ -68,6 +72,12 @@ class BackgroundProcess:
         """The process id, or None when it does not run."""
         process = self._process()
         return process.pid if process else None
+
+    def terminate(self) -> None:
+        """SIGTERM, without waiting."""
+        process = self._process()
+        if process is not None:
+            _send(process, signal.SIGTERM)
 
     def stop(self, *, grace: float) -> None:
         """SIGTERM, and SIGKILL to what is left of the process and its children after `grace` seconds."""

@@ -209,6 +209,27 @@ async def test_a_silent_broker_costs_no_more_than_the_deadline(
         assert await queue.publish(messages(pool, 1)) == [True]
 
 
+async def test_a_connection_that_confirms_nothing_is_given_up_and_its_late_confirms_count_for_nothing(
+    proxy: TcpProxy, rabbitmq: RabbitMQ, pool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("domain.adapters.rabbitmq_publisher.STALL", 0.2)
+    async with opened(behind(proxy, rabbitmq, publish_timeout=timedelta(milliseconds=300))) as queue:
+        assert await queue.publish(messages(pool, 1)) == [True]
+        proxy.freeze()
+        assert await queue.publish(messages(pool, 3)) == [False] * 3
+        assert queue._publisher is not None
+        link = queue._publisher.link
+
+        async def given_up() -> bool:
+            return not link.connected
+
+        await eventually(given_up)
+        assert await queue.publish(messages(pool, 1)) == [False]
+        proxy.mend()
+        await eventually(lambda: answers(queue))
+        assert all(await queue.publish(messages(pool, 100)))
+
+
 async def test_closing_leaves_what_is_outstanding_its_chance(rabbitmq: RabbitMQ, pool: str) -> None:
     queue = RabbitmqJobQueue(Rabbitmq(url=rabbitmq.url))
     await queue.open()
@@ -232,6 +253,21 @@ async def test_opening_does_not_need_a_broker_and_any_address_will_do(
         proxy.cut()
         async with opened(Rabbitmq(url=f"{settings.url}; {rabbitmq.url}")) as other:
             await eventually(lambda: answers(other))
+
+
+async def test_a_lost_connection_is_replaced_by_one_and_no_more(
+    proxy: TcpProxy, rabbitmq: RabbitMQ, pool: str
+) -> None:
+    async with opened(behind(proxy, rabbitmq)) as queue:
+        proxy.cut()
+        await eventually(lambda: is_away(queue))
+        proxy.mend()
+        await eventually(lambda: answers(queue))
+        # Long enough for a second attempt, had there been one.
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            assert await queue.publish(messages(pool, 1)) == [True]
+        assert proxy.accepted == 2
 
 
 async def test_confirmed_messages_survive_a_kill_of_the_broker(rabbitmq: RabbitMQ, pool: str) -> None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from domain.adapters.redis import RedisLink, close, connect
-from domain.adapters.redis_pubsub import RedisPubSub
+from domain.adapters.redis_pubsub import Listener, RedisPubSub, Subscriptions
 from domain.ports import PubSub
 from domain.settings import Redis
 from ops.servers.valkey import Valkey
@@ -208,3 +208,50 @@ async def test_bytes_that_are_no_text_end_nothing(redis: RedisLink):
         await redis.client.publish("a", b"\xff")
         await pubsub.publish([("a", "1")])
         assert await read(listener, 2) == ["\N{REPLACEMENT CHARACTER}", "1"]
+
+
+def sent(subscriptions: Subscriptions) -> list[tuple[str, ...]]:
+    """What the connection would have sent since the last look."""
+    outbox = subscriptions.outbox
+    assert outbox is not None
+    return [outbox.get_nowait() for _ in range(outbox.qsize())]
+
+
+def test_a_listener_is_live_when_its_last_request_is_confirmed():
+    subscriptions, first, again = Subscriptions(), Listener("a", backlog=9), Listener("a", backlog=9)
+    subscriptions.connected()
+    subscriptions.join(first)
+    subscriptions.leave(first)
+    subscriptions.join(again)
+    assert sent(subscriptions) == [("SUBSCRIBE", "a"), ("UNSUBSCRIBE", "a"), ("SUBSCRIBE", "a")]
+    subscriptions.received(["subscribe", "a", 1])
+    assert not again.live.is_set()
+    subscriptions.received(["unsubscribe", "a", 0])
+    subscriptions.received(["subscribe", "a", 1])
+    assert again.live.is_set()
+
+
+async def test_a_resync_is_told_only_once_the_new_connection_hears_all_channels():
+    subscriptions, listener = Subscriptions(), Listener("ab", backlog=9)
+    subscriptions.join(listener)
+    subscriptions.connected()
+    for channel in "ab":
+        subscriptions.received(["subscribe", channel, 1])
+    subscriptions.disconnected()
+    subscriptions.connected()
+    subscriptions.received(["subscribe", "a", 1])
+    subscriptions.received(["message", "a", "early"])
+    subscriptions.received(["subscribe", "b", 2])
+    subscriptions.received(["message", "b", "late"])
+    assert await read(listener, 2) == ["", "late"]
+
+
+def test_a_channel_of_two_is_let_go_by_the_last():
+    subscriptions, one, two = Subscriptions(), Listener("ab", backlog=9), Listener("b", backlog=9)
+    subscriptions.connected()
+    subscriptions.join(one)
+    subscriptions.join(two)
+    assert [set(command) for command in sent(subscriptions)] == [{"SUBSCRIBE", "a", "b"}]
+    subscriptions.leave(one)
+    subscriptions.leave(two)
+    assert sent(subscriptions) == [("UNSUBSCRIBE", "a"), ("UNSUBSCRIBE", "b")]

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ from domain.values import new_id
 from ops.servers.rabbitmq import RabbitMQ
 from ops.stack import Stack
 from tests.tcp_proxy import TcpProxy
-from workers.broker import StockyardBroker, StockyardWorker, StoreAway, make_broker, queue_name
+from workers.broker import StockyardWorker, StoreAway, make_broker, queue_name
 from workers.consumer import StockyardConsumer
 from workers.control import Probe, consumers_alive, drain
 
@@ -74,13 +75,13 @@ class Line:
     url: str
     pool: str = field(default_factory=lambda: f"pool-{new_id()[-12:]}")
     calls: list[tuple[float, str]] = field(default_factory=list)
-    work: Callable[[str], None] = lambda _job_id: None
+    work: Callable[[str], object] = lambda _job_id: None
     workers: list[StockyardWorker] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.queue = queue_name(self.pool, self.settings)
         self.broker = make_broker(self.settings)
-        dramatiq.actor(self.act, broker=self.broker, actor_name=KIND, queue_name=self.queue)
+        dramatiq.actor(broker=self.broker, actor_name=KIND, queue_name=self.queue)(self.act)
 
     def act(self, job_id: str) -> None:
         self.calls.append((time.monotonic(), job_id))
@@ -189,7 +190,7 @@ def test_jobs_that_outlive_their_connection_run_again_and_nothing_is_lost(
     proxied: Line, proxy: TcpProxy
 ) -> None:
     go_on = threading.Event()
-    proxied.work = lambda _job_id: go_on.wait(10) and None
+    proxied.work = lambda _job_id: go_on.wait(10)
     proxied.send("a", "b", "c")
     proxied.start(threads=2)
     until(lambda: len(proxied.calls) == 2)
@@ -281,7 +282,7 @@ def test_a_message_comes_back_until_the_store_does_and_blocks_nobody(
     assert line.jobs.count("hard") == 1
     until(lambda: line.jobs.count("hard") == 3)
     moments = [at for at, job_id in line.calls if job_id == "hard"]
-    assert all(0.9 < later - sooner < 3 for sooner, later in zip(moments, moments[1:], strict=False))
+    assert all(0.9 < later - sooner < 3 for sooner, later in pairwise(moments))
     line.stop()
     assert line.take_all() == []
     assert line.ready(".XQ") == 0
@@ -327,10 +328,10 @@ def exists(line: Line) -> bool:
 
 
 def test_a_dead_thread_is_noticed(line: Line) -> None:
-    worker = line.start(threads=1)
-    until(lambda: consumers(line) == 1) if exists(line) else until(lambda: exists(line))
+    worker: Any = line.start(threads=1)
+    until(lambda: exists(line) and consumers(line) == 1)
     for thread in [*worker.workers, *worker.consumers.values()]:
-        thread.running = False
+        thread.stop()
         thread.join(5)
     assert consumers_alive(worker) == [
         f"the consumer of {line.queue} has died",
@@ -367,7 +368,7 @@ def fetch(probe: Probe, path: str) -> tuple[int, str]:
 
 def test_a_drain_gives_back_what_waits_while_what_runs_goes_on(line: Line) -> None:
     go_on = threading.Event()
-    line.work = lambda _job_id: go_on.wait(10) and None
+    line.work = lambda _job_id: go_on.wait(10)
     line.send(*"abcdefgh")
     worker = line.start(threads=4)
     until(lambda: len(line.calls) == 4)
@@ -473,7 +474,7 @@ def test_a_second_signal_ends_the_process_at_once(line: Line) -> None:
     with process(line, work=60) as child:
         read_until(child, "began a")
         child.terminate()
-        read_until(child, "worker.stopping")
+        read_until(child, "worker stopping")
         child.terminate()
         assert child.wait(timeout=2) == 128 + signal.SIGTERM
     until(lambda: line.ready() == 1)

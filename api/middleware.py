@@ -1,0 +1,180 @@
+"""What happens around every request. Pure ASGI: it is on the accept path."""
+
+import logging
+import re
+import uuid
+from time import perf_counter
+
+from prometheus_client import Counter, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, reset_contextvars
+
+from api.errors import BadRequest, failed, problem_of
+from api.gate import ALWAYS_OPEN
+from domain.observe import logger
+
+log = logger(__name__)
+
+REQUESTS = Counter(
+    "stockyard_http_requests_total", "Requests by method, route and status.", ["method", "route", "status"]
+)
+REQUEST_SECONDS = Histogram(
+    "stockyard_http_request_seconds",
+    "Seconds from a request's arrival to the end of its answer.",
+    ["method", "route"],
+    buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+#: Methods that metrics tell apart: anybody can invent others.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: A stream has no end, so there is nothing that HEAD could tell of it.
+STREAM = "/v1/stream"
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{8,128}")
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"strict-transport-security", b"max-age=31536000; includeSubDomains"),
+    (b"cross-origin-resource-policy", b"same-site"),
+]
+_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+#: The documentation's page is the only thing here that a browser runs.
+_DOCS_POLICY = (
+    b"content-security-policy",
+    (
+        b"default-src 'none'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+        b"style-src 'unsafe-inline' https://cdn.jsdelivr.net; img-src data: https://fastapi.tiangolo.com; "
+        b"connect-src 'self'; frame-ancestors 'none'"
+    ),
+)
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+class RequestContext:
+    """Gives each request its id, headers, metrics and one log line; answers what nobody else could."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI calls it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, _without_trace(send) if scope["type"] == "lifespan" else send)
+            return
+        begun = perf_counter()
+        request_id = _request_id(scope)
+        answer = _Answer(send, request_id, docs=scope["path"] == "/docs", bodiless=scope["method"] == "HEAD")
+        scope = {**scope, "request_id": request_id, "method": _routed_method(scope)}
+        tokens = bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, answer)
+        except Exception:
+            log.exception("request failed", method=scope["method"], path=scope["path"])
+            if not answer.status:
+                await failed(request_id)(scope, receive, answer)
+        finally:
+            _record(scope, answer, perf_counter() - begun)
+            reset_contextvars(**tokens)
+
+
+class _Answer:
+    """`send` with the headers that every answer has."""
+
+    __slots__ = ("_bodiless", "_docs", "_request_id", "_send", "status")
+
+    def __init__(self, send: Send, request_id: str, *, docs: bool, bodiless: bool) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._docs = docs
+        self._bodiless = bodiless
+        #: 0 until the answer has begun.
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message["headers"], *_HEADERS, (b"x-request-id", self._request_id.encode())]
+            headers.append(_DOCS_POLICY if self._docs else _POLICY)
+            if all(name != b"cache-control" for name, _ in message["headers"]):
+                headers.append(_NO_STORE)
+            message = {**message, "headers": headers}
+        elif self._bodiless and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await self._send(message)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _SANE_ID.fullmatch(value):
+            return str(value, "ascii")
+    return str(uuid.uuid4())
+
+
+def _routed_method(scope: Scope) -> str:
+    """GET for HEAD: every route that answers the one answers the other."""
+    method: str = scope["method"]
+    return "GET" if method == "HEAD" and scope["path"] != STREAM else method
+
+
+def _record(scope: Scope, answer: _Answer, seconds: float) -> None:
+    template = getattr(scope.get("route"), "path", "unmatched")
+    method = scope["method"] if scope["method"] in METHODS else "OTHER"
+    REQUESTS.labels(method, template, answer.status).inc()
+    REQUEST_SECONDS.labels(method, template).observe(seconds)
+    level = logging.DEBUG if scope["path"] in ALWAYS_OPEN else logging.INFO
+    if logging.getLogger(__name__).isEnabledFor(level):
+        log.log(
+            level,
+            "request",
+            method=method,
+            route=template,
+            status=answer.status,
+            ms=round(seconds * 1000, 1),
+            account_id=scope.get("account_id"),
+        )
+
+
+def _without_trace(send: Send) -> Send:
+    """The lifespan's `send`: a failed start has been logged, in one line, by who knows why."""
+
+    async def quiet(message: Message) -> None:
+        await send({"type": message["type"]})
+
+    return quiet
+
+
+class BodyLimit:
+    """Refuses bodies past the limit: by their announced length, or once that much has come."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI calls it."""
+        if scope["type"] == "http":
+            length = next((value for name, value in scope["headers"] if name == b"content-length"), None)
+            if length is None:
+                receive = _counted(receive, self._limit)
+            elif not length.isdigit() or int(length) > self._limit:
+                await problem_of(_too_large(self._limit), scope.get("request_id"))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    seen = 0
+
+    async def count() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _too_large(limit)
+        return message
+
+    return count
+
+
+def _too_large(limit: int) -> BadRequest:
+    return BadRequest(413, "body_too_large", f"A body has at most {limit} bytes.")

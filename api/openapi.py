@@ -1,0 +1,58 @@
+"""The OpenAPI document: FastAPI's, with problems in place of its own error form."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
+
+from api.errors import PROBLEM_JSON
+from api.schemas.common import Problem
+
+_REF = "#/components/schemas/{model}"
+#: FastAPI's own error form, which no answer of ours has.
+_NOT_OURS = ("HTTPValidationError", "ValidationError")
+
+TAGS = [
+    {"name": "orders", "description": "Placed, paid and cancelled by jobs."},
+    {"name": "reservations", "description": "Stock held before there is an order."},
+    {"name": "jobs", "description": "What was accepted, and what became of it."},
+    {"name": "events", "description": "What happened: to replay, or to follow."},
+    {"name": "products", "description": "The catalogue."},
+    {"name": "inventory", "description": "Stock per SKU and location."},
+    {"name": "accounts", "description": "Registration and tokens."},
+    {"name": "health", "description": "Probes, metrics and keys."},
+]
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def problems(*statuses: int) -> Responses:
+    """Documents problems with these statuses. 401, 403, 422 and 503 go without saying."""
+    return {status: {"description": HTTPStatus(status).phrase} for status in statuses}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """What `/openapi.json` answers."""
+    schema = FastAPI.openapi(app)
+    _, defined = models_json_schema([(Problem, "serialization")], ref_template=_REF)
+    models = schema["components"]["schemas"]
+    models |= defined["$defs"]
+    for name in _NOT_OURS:
+        models.pop(name, None)
+    for path in schema["paths"].values():
+        for operation in path.values():
+            _problems(operation)
+    return schema
+
+
+def _problems(operation: dict[str, Any]) -> None:
+    responses = operation["responses"]
+    if operation.get("security"):
+        responses |= {str(status): each for status, each in problems(401, 403).items()}
+    responses |= {"422": {}, "503": responses.get("503", {})}
+    for status, response in responses.items():
+        own = "content" in response and "HTTPValidationError" not in str(response["content"])
+        if status >= "400" and not own:
+            response["description"] = HTTPStatus(int(status)).phrase
+            response["content"] = {PROBLEM_JSON: {"schema": {"$ref": _REF.format(model="Problem")}}}

@@ -1,0 +1,72 @@
+"""Jobs: looked at, awaited, cancelled, and replayed by ops."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request, Response
+
+from api.answers import json, page
+from api.deps import Caller, Cursor, Limit, OlderThan, Requires, Wait
+from api.openapi import problems
+from api.routing import router
+from api.schemas.jobs import JobPage, JobState, JobView
+from api.waiting import find_job
+from domain.errors import NotFound
+from domain.jobs.rules import view
+from domain.jobs.service import JobQuery
+
+routes = router("/v1/jobs", tag="jobs")
+
+Reader = Annotated[Caller, Depends(Requires("orders:read", "ops:read"))]
+Writer = Annotated[Caller, Depends(Requires("orders:write", "ops:write"))]
+Ops = Annotated[Caller, Depends(Requires("ops:write"))]
+
+
+@routes.get("/{job_id}", response_model=JobView, responses=problems(404), summary="One job")
+async def get_job(job_id: str, request: Request, caller: Reader, wait: Wait) -> Response:
+    """The job with its history. With `wait`, as soon as it has ended."""
+    found = await find_job(request, caller, job_id, wait=wait)
+    if found is None:
+        raise NotFound(job=job_id)
+    return json(found)
+
+
+@routes.get("", response_model=JobPage, summary="List jobs")
+async def list_jobs(
+    caller: Reader,
+    older_than: OlderThan,
+    *,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    state: Annotated[JobState | None, Query()] = None,
+    kind: Annotated[str | None, Query(max_length=100, examples=["orders.place"])] = None,
+) -> Response:
+    """The caller's jobs, or everybody's with `ops:read`; newest first."""
+    services = caller.services
+    query = JobQuery(
+        owner=caller.owner("ops:read"),
+        state=state,
+        kind=kind,
+        older_than=services.clock() - older_than if older_than else None,
+        before=cursor,
+        limit=limit + 1,
+    )
+    shown, following = page(await services.jobs.find(query), limit, lambda job: str(job["_id"]))
+    jobs = [{**view(job), "owner": job["owner"], "history": None} for job in shown]
+    return json({"jobs": jobs, "next_cursor": following})
+
+
+@routes.post("/{job_id}/cancel", response_model=JobView, responses=problems(404, 409), summary="Cancel a job")
+async def cancel_job(job_id: str, caller: Writer) -> Response:
+    """Cancels a job that no worker has begun. A second cancel answers as the first."""
+    owner = caller.owner("ops:write")
+    return json(_shown(await caller.services.jobs.cancel(job_id, owner=owner, by=caller.account_id)))
+
+
+@routes.post("/{job_id}/replay", response_model=JobView, responses=problems(404, 409), summary="Replay a job")
+async def replay_job(job_id: str, caller: Ops) -> Response:
+    """Runs a dead, failed or cancelled job again, under its own id: it stays one job with one effect."""
+    return json(_shown(await caller.services.jobs.replay(job_id, by=caller.account_id)))
+
+
+def _shown(job: dict[str, Any]) -> dict[str, Any]:
+    return {**view(job), "owner": job["owner"]}

@@ -1,0 +1,51 @@
+"""Reservations on the wire. What comes in is the command itself, `Reserve`."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from api.schemas.common import Shown, Timestamp
+
+#: Shown with `POST /v1/reservations`.
+RESERVE = {
+    "two products": {"value": {"items": [{"sku": "CHAI-1", "quantity": 2}, {"sku": "TOFU-1", "quantity": 1}]}}
+}
+
+
+class HeldLine(Shown):
+    """Units held of one SKU."""
+
+    sku: str
+    quantity: int
+
+
+class ReservationView(Shown):
+    """Held stock; `pending` or `rejected` where no stock is held yet, or none could be."""
+
+    id: str
+    job_id: str
+    state: str
+    cause: str | None = None
+    order_id: str | None = None
+    lines: list[HeldLine]
+    rejection: dict[str, Any] | None = None
+    created_at: Timestamp
+    expires_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
+
+    @classmethod
+    def of(cls, hold: Mapping[str, Any]) -> Self:
+        """From what `Reservations.get` answers."""
+        job = hold.get("job") or hold
+        lines = hold.get("lines") or (job.get("payload") or {}).get("items") or []
+        return cls(
+            id=hold["_id"],
+            job_id=hold["_id"],
+            state=hold["state"],
+            cause=hold.get("cause"),
+            order_id=hold.get("order_id"),
+            lines=[HeldLine(sku=line["sku"], quantity=line["quantity"]) for line in lines],
+            rejection=job.get("error"),
+            created_at=job["created_at"],
+            expires_at=hold.get("expires_at"),
+            ended_at=hold.get("ended_at"),
+        )

@@ -1,0 +1,106 @@
+"""Following an account's events as server-sent events: the store for what was, pub/sub for what comes."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import Request
+from pymongo.errors import PyMongoError
+
+from api.deps import Caller, bearer
+from domain.errors import Unauthenticated
+from domain.events.rules import account_channel, envelope
+from domain.observe import logger
+
+log = logger(__name__)
+
+#: Seconds of silence after which a heartbeat is sent, and the store is looked at.
+HEARTBEAT = 15.0
+#: Events that one look at the store brings.
+PAGE = 200
+#: What the subscription yields when messages may have been missed.
+RESYNC = ""
+
+
+async def follow(request: Request, caller: Caller, after: int) -> AsyncIterator[str]:
+    """The account's events with a greater `seq` than `after`, in order, each once, until the client leaves.
+
+    Ends, too, when the token expires, when the process stops, and when the store is away: the client comes
+    back with its `Last-Event-ID`.
+    """
+    feed = _Feed(caller, after)
+    with request.app.state.gate.parked():
+        try:
+            async with caller.services.pubsub.subscribe(account_channel(caller.account_id)) as told:
+                yield "retry: 1000\n\n"
+                async for text in feed.replay():
+                    yield text
+                async for payload in _payloads(request, told):
+                    async for text in feed.take(payload):
+                        yield text
+        except PyMongoError as error:
+            log.warning("a stream ends: the store is away", error=type(error).__name__)
+
+
+async def _payloads(request: Request, told: AsyncIterator[str]) -> AsyncIterator[str | None]:
+    """What the channel tells; None after each `HEARTBEAT` of silence. Ends with the process or the token."""
+    token, authenticate = bearer(request), request.app.state.services.accounts.authenticate
+    stopping = request.app.state.stopping
+    coming = asyncio.ensure_future(anext(told))
+    try:
+        while True:
+            await stopping.first_of([coming], seconds=HEARTBEAT)
+            if stopping.now or _expired(authenticate, token):
+                return
+            if not coming.done():
+                yield None
+                continue
+            payload = coming.result()
+            coming = asyncio.ensure_future(anext(told))
+            yield payload
+    finally:
+        coming.cancel()
+
+
+def _expired(authenticate: Any, token: str) -> bool:
+    try:
+        authenticate(token)
+    except Unauthenticated:
+        return True
+    return False
+
+
+class _Feed:
+    """Where one stream is."""
+
+    def __init__(self, caller: Caller, after: int) -> None:
+        self._events = caller.services.events
+        self._account_id = caller.account_id
+        self._seq = after
+
+    async def take(self, payload: str | None) -> AsyncIterator[str]:
+        """What to send for a payload: itself when it is the next event, else what the store has."""
+        told: dict[str, Any] = json.loads(payload) if payload else {}
+        if told and told["seq"] <= self._seq:
+            return
+        if told and told["seq"] == self._seq + 1:
+            yield self._text(told)
+            return
+        async for text in self.replay():
+            yield text
+        if payload is None:
+            yield f'event: heartbeat\ndata: {{"last_seq":{self._seq}}}\n\n'
+
+    async def replay(self) -> AsyncIterator[str]:
+        """What the store has after the last event that was sent."""
+        while found := await self._events.after(self._account_id, self._seq, limit=PAGE):
+            for event in found:
+                yield self._text(envelope(event))
+            if len(found) < PAGE:
+                return
+
+    def _text(self, event: dict[str, Any]) -> str:
+        self._seq = event["seq"]
+        data = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
+        return f"id: {self._seq}\nevent: {event['type']}\ndata: {data}\n\n"

@@ -1,0 +1,151 @@
+"""The load: keep-alive connections that send one request after the other. Run as a child; see `children`.
+
+It spends about 50 us of processor per request, where a full HTTP library spends a millisecond, so that the
+client takes as little as possible from what it measures.
+
+In:  {"urls": [...], "tokens": [...], "orders": [[{"sku", "quantity"}, ...], ...], "clients": 32,
+      "warm_up": 1.0, "seconds": 8.0, "follow": true, "path": "/v1/orders"}
+Out: {"done": 1234, "total": 1399, "seconds": 8.0, "latencies_ms": [...], "states": {"reserved": 1234},
+      "cpu_seconds": 1.1}
+
+With `follow` an order is done when its client sees its final state, else when it is accepted.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, cast
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import httptools
+import uvloop
+
+from ops.bench import children
+
+ADDRESS = {"name": "Ada", "line1": "1 Dock Road", "city": "Leith", "country": "GB"}
+#: Seconds that the server may hold the answer back until the order has ended.
+WAIT = 10
+ACCEPTED, OK = 202, 200
+
+
+class Connection(asyncio.Protocol):
+    """One request at a time."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._parser: Any = None
+        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self._body: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As asyncio calls it."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._parser = httptools.HttpResponseParser(self)
+
+    def data_received(self, data: bytes) -> None:
+        """As asyncio calls it."""
+        self._parser.feed_data(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As asyncio calls it."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(exc or ConnectionResetError("the server closed the connection"))
+
+    def on_body(self, body: bytes) -> None:
+        """As httptools calls it."""
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """As httptools calls it."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result((self._parser.get_status_code(), b"".join(self._body)))
+
+    async def ask(self, request: bytes) -> tuple[int, bytes]:
+        """Status and body. Raises OSError."""
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionResetError("the connection is closed")
+        self._body = []
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._answer
+
+
+class Load:
+    """What all clients of one case share."""
+
+    def __init__(self, wanted: dict[str, Any]) -> None:
+        self._wanted = wanted
+        self._begin = time.perf_counter() + wanted["warm_up"]
+        self._end = self._begin + wanted["seconds"]
+        self._bodies = [
+            json.dumps({"items": items, "address": ADDRESS}).encode() for items in wanted["orders"]
+        ]
+        self.latencies: list[float] = []
+        self.states: Counter[str] = Counter()
+        #: Orders of the warm-up and of the last moment included.
+        self.total = 0
+
+    async def client(self, number: int) -> None:
+        """Sends until the time is over. Raises RuntimeError for an answer that is none."""
+        place = urlsplit(_nth(self._wanted["urls"], number))
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(Connection, place.hostname or "", place.port or 80)
+        head = f"Host: {place.netloc}\r\nAuthorization: Bearer {_nth(self._wanted['tokens'], number)}\r\n"
+        chance = random.Random(number)
+        while time.perf_counter() < self._end:
+            began = time.perf_counter()
+            state = await self._order(connection, head, chance)
+            ended = time.perf_counter()
+            self.total += 1
+            if self._begin <= ended <= self._end:
+                self.latencies.append((ended - began) * 1000)
+                self.states[state] += 1
+
+    async def _order(self, connection: Connection, head: str, chance: random.Random) -> str:
+        body, key = chance.choice(self._bodies), UUID(int=random.getrandbits(128), version=4)
+        post = f"POST {self._wanted['path']} HTTP/1.1\r\n{head}Idempotency-Key: {key}\r\n"
+        sized = f"{post}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        status, answer = await connection.ask(sized.encode() + body)
+        if status != ACCEPTED:
+            raise RuntimeError(f"{status} {answer.decode(errors='replace')[:300]}")
+        return await self._follow(connection, head, answer) if self._wanted["follow"] else "accepted"
+
+    async def _follow(self, connection: Connection, head: str, accepted: bytes) -> str:
+        order_id = json.loads(accepted)["id"]
+        get = f"GET /v1/orders/{order_id}?wait={WAIT} HTTP/1.1\r\n{head}\r\n".encode()
+        while True:
+            status, answer = await connection.ask(get)
+            if status != OK:
+                raise RuntimeError(f"{status} {answer.decode(errors='replace')[:300]}")
+            state = str(json.loads(answer)["state"])
+            if state != "pending":
+                return state
+
+
+def _nth(values: Sequence[str], number: int) -> str:
+    return values[number % len(values)]
+
+
+async def main() -> None:
+    """Runs all clients, and answers."""
+    wanted = children.question()
+    load = Load(wanted)
+    await asyncio.gather(*(load.client(number) for number in range(wanted["clients"])))
+    children.answer(
+        {
+            "done": len(load.latencies),
+            "total": load.total,
+            "seconds": wanted["seconds"],
+            "latencies_ms": [round(each, 2) for each in load.latencies],
+            "states": dict(load.states),
+            "cpu_seconds": round(time.process_time(), 3),
+        }
+    )
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

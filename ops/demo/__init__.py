@@ -1,0 +1,1 @@
+"""The main job on real orders, from nothing to a table: `python -m ops.demo [--orders N]`."""

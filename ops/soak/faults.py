@@ -1,0 +1,184 @@
+"""Orders that flow while processes are killed; then the question whether every promise was kept.
+
+    summary = run_faults(fleet, stack, environment=environment, seed=1, seconds=30,
+                         plan=plan_of({"kill worker": 5, "kill api": 1, "stop rabbitmq": 1}))
+    assert summary.ok, summary.violations
+
+Of a fault, the moment, the victim and how long it stays away come from the seed; how the processes interleave
+does not.
+"""
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ops.bench import books, children
+from ops.fleet import Fleet, FleetError, Member
+from ops.servers import Server
+from ops.soak.clients import Customers
+from ops.soak.verdict import verdict, wait_until_final
+from ops.stack import Stack
+
+#: SKUs of the shop that is loaded; the first half sells out, the rest does not.
+SKUS = 20
+SCARCE, PLENTY = 60, 1_000_000
+#: Seconds that a victim stays away, at least and at most.
+AWAY = (0.0, 2.0)
+#: The schedule of the long form.
+FULL_PLAN = {
+    "kill worker": 20, "stop worker": 2, "kill api": 4, "stop api": 2, "kill scheduler": 2,
+    "kill rabbitmq": 2, "stop rabbitmq": 2, "kill valkey": 2, "stop valkey": 2,
+    "kill mongo": 2, "stop mongo": 2,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`how` is kill (SIGKILL) or stop (SIGTERM); `target` is worker, api, scheduler or a server's slug."""
+
+    at: float
+    how: str
+    target: str
+    away: float
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was done, and what came of it. `violations` is empty where every promise was kept."""
+
+    seed: int
+    seconds: float
+    accepted: int = 0
+    #: 202s that repeated an earlier one: retries of the client.
+    replayed: int = 0
+    #: Submissions that met no answer, or a 503, and were tried again.
+    retried: int = 0
+    #: Orders by the state that they ended in.
+    orders: dict[str, int] = field(default_factory=dict)
+    #: [second, what, victim, seconds away], as it took place.
+    faults: list[tuple[float, str, str, float]] = field(default_factory=list)
+    #: Seconds from the last submission until the last accepted order was final.
+    settled_after: float = 0.0
+    oversold: int = 0
+    violations: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was lost, doubled, oversold or stuck."""
+        return not self.violations
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON."""
+        return {**asdict(self), "ok": self.ok}
+
+
+def plan_of(counts: Mapping[str, int]) -> list[str]:
+    """`{"kill worker": 2}` as a plan: one entry per fault."""
+    return [what for what, count in counts.items() for _ in range(count)]
+
+
+def schedule(plan: Sequence[str], *, seed: int, seconds: float) -> list[Fault]:
+    """The plan's faults in a seeded order at seeded moments. The same seed gives the same schedule."""
+    chance = random.Random(seed)
+    what = sorted(plan)
+    chance.shuffle(what)
+    moments = sorted(chance.uniform(0.05, 0.95) * seconds for _ in what)
+    faults = []
+    for at, entry in zip(moments, what, strict=True):
+        how, _, target = entry.partition(" ")
+        faults.append(Fault(at=round(at, 2), how=how, target=target, away=round(chance.uniform(*AWAY), 2)))
+    return faults
+
+
+def run_faults(
+    fleet: Fleet,
+    stack: Stack,
+    *,
+    environment: Mapping[str, str],
+    seed: int = 1,
+    seconds: float = 30.0,
+    plan: Sequence[str] = (),
+    clients: int = 16,
+    rate: float = 60.0,
+    patience: float = 120.0,
+) -> Summary:
+    """Submits orders from `clients` threads while the plan takes place; then waits, and checks every order.
+
+    The clients submit about `rate` orders per second together, and try again with the same key on a
+    connection error or a 5xx. Faults come one after the other, all of them, although that may take longer
+    than `seconds`; every victim is started again. `environment` is the running fleet's, over a database that
+    nobody else uses. Waits up to `patience` seconds for the accepted orders. Leaves nothing stopped.
+    """
+    stock = {f"SOAK-{n:02}": SCARCE if n < SKUS // 2 else PLENTY for n in range(SKUS)}
+    shop = children.ask("shop", {"stock": stock, "customers": clients}, environment)
+    summary = Summary(seed=seed, seconds=seconds)
+    url, name = environment["STOCKYARD_MONGO_URL"], environment.get("STOCKYARD_MONGO_DATABASE", "stockyard")
+    with ExitStack() as closing:
+        database = closing.enter_context(books.store(url, name))
+        customers = Customers(fleet.urls, shop["tokens"], sorted(stock), seed=seed, rate=rate)
+        customers.start()
+        try:
+            _take_place(schedule(plan, seed=seed, seconds=seconds), fleet, stack, summary)
+            time.sleep(max(0.0, customers.began + seconds - time.monotonic()))
+        finally:
+            _bring_back(fleet, stack, summary)
+            customers.stop()
+        summary.accepted, summary.replayed = len(customers.accepted), customers.replayed
+        summary.retried = customers.retried
+        summary.violations += customers.violations
+        summary.settled_after = wait_until_final(database, seconds=patience)
+        summary.orders, wrong = verdict(database, customers.accepted)
+        short = books.oversold(database)
+        summary.oversold = len(short)
+        summary.violations += wrong + short
+    return summary
+
+
+def _take_place(faults: Sequence[Fault], fleet: Fleet, stack: Stack, summary: Summary) -> None:
+    began, chance = time.monotonic(), random.Random(summary.seed + 1)
+    for fault in faults:
+        time.sleep(max(0.0, began + fault.at - time.monotonic()))
+        victim = _victim(fault, fleet, stack, chance)
+        at = round(time.monotonic() - began, 2)
+        if fault.how == "kill":
+            victim.kill()
+        else:
+            victim.stop()
+        time.sleep(fault.away)
+        victim.start()
+        away = round(time.monotonic() - began - at, 2)
+        label = victim.name if isinstance(victim, Member) else victim.slug
+        summary.faults.append((at, f"{fault.how} {fault.target}", label, away))
+        _note_deaths(fleet, summary)
+
+
+def _victim(fault: Fault, fleet: Fleet, stack: Stack, chance: random.Random) -> Member | Server:
+    groups = {"worker": fleet.workers, "api": fleet.apis, "scheduler": fleet.schedulers}
+    if fault.target in groups:
+        return chance.choice(groups[fault.target])
+    return {server.slug: server for server in stack.servers}[fault.target]
+
+
+def _note_deaths(fleet: Fleet, summary: Summary) -> None:
+    """A process that ended although nobody killed it is a violation, and is started again."""
+    for member in fleet.members:
+        if not member.running():
+            summary.violations.append(f"{member.name} ended by itself; see {member.log.name}")
+            _revive(member, summary)
+
+
+def _bring_back(fleet: Fleet, stack: Stack, summary: Summary) -> None:
+    for server in stack.servers:
+        server.start()
+    for member in fleet.members:
+        _revive(member, summary)
+
+
+def _revive(member: Member, summary: Summary) -> None:
+    try:
+        member.start()
+    except FleetError as error:
+        summary.violations.append(str(error))

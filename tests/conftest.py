@@ -1,0 +1,112 @@
+"""The real stack, started once; services over it have a database, queues and a Redis index of their own."""
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from domain.bootstrap import Services, open_services
+from domain.settings import Settings
+from domain.values import utcnow
+from ops.fleet import Fleet
+from ops.stack import Stack
+from tests.factories import Shop
+
+#: Settings that make waiting short.
+QUICK = {
+    "STOCKYARD_LOG_FORMAT": "console",
+    "STOCKYARD_JOBS_BACKOFF": "100ms",
+    "STOCKYARD_JOBS_LEASE": "3s",
+    "STOCKYARD_JOBS_RELAY_AFTER": "3s",
+    "STOCKYARD_JOBS_RESEND_EMPTY_AFTER": "3s",
+    "STOCKYARD_PAYMENTS_TIMEOUT": "1s",
+}
+#: Makes every environment's names its own, within a run and between runs.
+_serial = itertools.count(os.getpid() * 100)
+
+
+class MovableClock:
+    """The time, moved by as much as a test wants."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return utcnow() + self.ahead
+
+    def move(self, **by: float) -> None:
+        """Moves the clock ahead: `move(minutes=15)`."""
+        self.ahead += timedelta(**by)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """RabbitMQ, Valkey, the store and S3; a test that stops one starts it again."""
+    stack = Stack(os.environ.get("STOCKYARD_TEST_STACK", "test"))
+    stack.up(fresh=True)
+    yield stack
+    stack.down()
+
+
+@pytest.fixture
+def environment(stack: Stack) -> dict[str, str]:
+    """What a process reads to be alone on the shared stack."""
+    serial = next(_serial)
+    urls = stack.up().as_env()
+    redis = urls["STOCKYARD_REDIS_URL"].rsplit("/", 1)[0]
+    return {
+        **urls,
+        **QUICK,
+        "STOCKYARD_REDIS_URL": f"{redis}/{serial % 16}",
+        "STOCKYARD_MONGO_DATABASE": f"test{serial}",
+        "STOCKYARD_RABBITMQ_QUEUE_VERSION": str(serial),
+    }
+
+
+@pytest.fixture
+def settings(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The environment, read."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return Settings()
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    """The clock of `services`."""
+    return MovableClock()
+
+
+@pytest.fixture
+async def services(settings: Settings, clock: MovableClock) -> AsyncIterator[Services]:
+    """All services in this process, listening for ends of jobs; no worker runs."""
+    async with open_services(settings, clock=clock) as services, services.signals.listening():
+        # Its database stays until the stack goes: the local store takes seconds to drop one.
+        yield services
+
+
+@pytest.fixture
+def shop(services: Services) -> Shop:
+    """Products, stock and orders, made in one line each."""
+    return Shop(services)
+
+
+@pytest.fixture
+def fleet_of(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
+    """Makes fleets of real processes over the test's environment; stops them at the end.
+
+    `fleet_of(apis=1, pools={"orders": 2}, settings={"STOCKYARD_ORDERS_HOLD_TIME": "3s"})`
+    """
+    fleets: list[Fleet] = []
+
+    def make(*, settings: dict[str, str] | None = None, **counts: object) -> Fleet:
+        fleet = Fleet({**environment, **(settings or {})}, folder=tmp_path / "logs", **counts)  # type: ignore[arg-type]
+        fleets.append(fleet)
+        return fleet.start()
+
+    yield make
+    for fleet in fleets:
+        fleet.stop()

@@ -1,0 +1,127 @@
+"""What tests are about, made in one line each."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from domain.bootstrap import Services
+from domain.inventory.commands import Item, Reserve
+from domain.jobs.models import Accepted
+from domain.orders.commands import Address, OrderItem, PlaceOrder
+from domain.values import Money, new_id
+
+ADDRESS = Address(name="Ada", line1="1 Dock Road", city="Leith", country="GB")
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A shop over real services, without HTTP and without worker processes: verbs are called here."""
+
+    services: Services
+
+    async def stock(self, **units: int) -> None:
+        """Products by SKU with so many units each, at 10.00."""
+        for sku, quantity in units.items():
+            await self.services.inventory.introduce(
+                sku=sku, name=sku, price=Money(amount=1000), category="Goods"
+            )
+            if quantity:
+                await self.adjust(sku, quantity)
+
+    async def adjust(self, sku: str, quantity: int) -> None:
+        """A movement of so many units."""
+        await self.services.inventory.adjust(
+            sku=sku, quantity=quantity, reason="test", actor="tester", key=new_id()
+        )
+
+    async def submit(
+        self, *, owner: str = "ada", key: str | None = None, reservation: str | None = None, **units: int
+    ) -> Accepted:
+        """An order that is accepted and waits in the ledger."""
+        items = tuple(OrderItem(sku=sku, quantity=quantity) for sku, quantity in units.items())
+        command = PlaceOrder(items=items, address=ADDRESS, reservation_id=reservation)
+        return await self.services.jobs.submit(command, owner=owner, key=key or new_id())
+
+    async def place(
+        self, *, owner: str = "ada", reservation: str | None = None, **units: int
+    ) -> dict[str, Any]:
+        """An order that a worker has settled, as its owner sees it."""
+        accepted = await self.submit(owner=owner, key=None, reservation=reservation, **units)
+        await self.services.order_placing.settle(accepted.job_id)
+        return await self.order(accepted.job_id, owner=owner)
+
+    async def order(self, order_id: str, *, owner: str | None = None) -> dict[str, Any]:
+        """The order as it is shown."""
+        return await self.services.orders.get(order_id, owner=owner)
+
+    async def pay(
+        self, order_id: str, *, owner: str = "ada", source: str = "sandbox:approve"
+    ) -> dict[str, Any]:
+        """One payment attempt by a worker."""
+        return await self.services.order_payments.pay(
+            order_id, payment_id=new_id(), source=source, owner=owner
+        )
+
+    async def reserve(self, *, owner: str = "ada", **units: int) -> str:
+        """A reservation that a worker has settled; its id."""
+        items = tuple(Item(sku=sku, quantity=quantity) for sku, quantity in units.items())
+        accepted = await self.services.jobs.submit(Reserve(items=items), owner=owner, key=new_id())
+        await self.services.reservation_placing.settle(accepted.job_id)
+        return accepted.job_id
+
+    async def levels(self, sku: str) -> tuple[int, int]:
+        """(available, reserved)."""
+        (row,) = await self.services.inventory.levels(sku)
+        return row["available"], row["reserved"]
+
+    async def check_books(self) -> None:
+        """P3 for every SKU, and that orders and holds agree. Raises AssertionError with what differs."""
+        await check_books(self.services)
+
+
+async def check_books(services: Services) -> None:
+    """P3: available >= 0; reserved is the sum of held lines; available + reserved is the sum of movements."""
+    database = services.database
+    stock, movements, holds, orders = await asyncio.gather(
+        database["stock"].find().to_list(),
+        database["stock_movements"].find().to_list(),
+        database["holds"].find().to_list(),
+        database["orders"].find().to_list(),
+    )
+    moved = _sum((row["stock_id"], row["quantity"]) for row in movements)
+    held = _sum(
+        (line["stock_id"], line["quantity"])
+        for row in holds
+        if row["state"] == "held"
+        for line in row["lines"]
+    )
+    for row in stock:
+        assert row["available"] >= 0, row
+        assert row["reserved"] == held[row["_id"]], (row, held[row["_id"]])
+        assert row["available"] + row["reserved"] == moved[row["_id"]], (row, moved[row["_id"]])
+    assert set(moved) <= {row["_id"] for row in stock}
+    _check_orders(orders, {row["_id"]: row for row in holds})
+
+
+def _check_orders(orders: Sequence[Mapping[str, Any]], holds: Mapping[str, Mapping[str, Any]]) -> None:
+    expected = {
+        "reserved": ("held", None),
+        "paid": ("committed", "paid"),
+        "expired": ("released", "expired"),
+        "cancelled": ("released", "cancelled"),
+    }
+    for order in orders:
+        if order["state"] == "rejected":
+            assert order["hold_id"] is None
+            continue
+        hold = holds[order["hold_id"]]
+        assert (hold["state"], hold.get("cause")) == expected[order["state"]], (order, hold)
+
+
+def _sum(pairs: Any) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for name, value in pairs:
+        total[name] += value
+    return total
