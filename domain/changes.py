@@ -83,7 +83,9 @@ class Changes:
         if not self:
             return
         with pymongo.timeout(seconds):
-            async with database.client.start_session() as session:
+            # Not causally consistent: nothing is read in it, and SecantusDB refuses the `readConcern` that a
+            # client-level bulk write would carry when a transaction runs again.
+            async with database.client.start_session(causal_consistency=False) as session:
                 await session.with_transaction(lambda live: self._write(database, live))
 
     async def _write(self, database: Database, session: AsyncClientSession) -> None:

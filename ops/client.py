@@ -1,7 +1,6 @@
-"""A lean HTTP/1.1 client for loads: many requests at once over kept connections, in turn over several servers.
+"""A lean HTTP/1.1 client for loads: many requests at once on kept connections, over several servers in turn.
 
-On the machine that also runs the servers, what the client burns is missing there; this one takes about a tenth of a
-millisecond per request.
+On a machine that also runs the servers, what the client burns is missing there: this one burns little.
 
     async with Client(["http://127.0.0.1:8000"], token=token) as client:
         answer = await client.post("/v1/orders", body, key=new_id())
@@ -148,7 +147,7 @@ class Client:
         return await self._patiently("GET", path, None, None)
 
     async def post(self, path: str, body: Any, *, key: str | None = None) -> Answer:
-        """With `key` as its Idempotency-Key it is repeated while the server is away; without one, it is not."""
+        """Repeated while the server is away if it has an Idempotency-Key; else sent once."""
         if key is None:
             return await self._once("POST", path, body, key)
         return await self._patiently("POST", path, body, key)
@@ -161,7 +160,7 @@ class Client:
                 answer = await self._once(method, path, body, key)
             except (OSError, TimeoutError) as error:
                 if loop.time() > deadline:
-                    raise ClientError(f"{method} {path}: {error or type(error).__name__}") from error
+                    raise ClientError(f"{method} {path}: no answer ({error!r})") from error
             else:
                 if answer.status != _UNAVAILABLE or loop.time() > deadline:
                     return answer
@@ -181,8 +180,8 @@ class Client:
             if connection.open:
                 return connection
         where = urlsplit(url)
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(Connection, where.hostname, where.port)
+        host, port = where.hostname or "", where.port or 80
+        _, connection = await asyncio.get_running_loop().create_connection(Connection, host, port)
         return connection
 
     def _message(self, method: str, url: str, path: str, body: Any, key: str | None) -> bytes:

@@ -213,8 +213,9 @@ class Fleet:
 
 
 def end_leftovers(folder: Path) -> list[str]:
-    """Idempotent. Ends the members of a fleet whose starter was killed, by the pid files that it left in
-    `folder`; answers their names.
+    """Idempotent. Ends what a fleet with its logs in `folder` left running when its starter was killed.
+
+    Finds it by the pid files there; answers the names.
     """
     found = [BackgroundProcess(pid_file, pid_file.with_suffix(".log")) for pid_file in folder.glob("*.pid")]
     living = [each for each in found if each.running()]

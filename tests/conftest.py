@@ -5,15 +5,17 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from domain.bootstrap import Services, open_services
+from domain.jobs import dispatch
 from domain.settings import Settings
 from domain.values import utcnow
 from ops.fleet import Fleet
 from ops.stack import Stack
-from tests.factories import Shop
+from tests.factories import Shop, rewired
 
 #: Settings that make waiting short.
 QUICK = {
@@ -81,8 +83,11 @@ def clock() -> MovableClock:
 
 
 @pytest.fixture
-async def services(settings: Settings, clock: MovableClock) -> AsyncIterator[Services]:
+async def services(
+    settings: Settings, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Services]:
     """All services in this process, listening for ends of jobs; no worker runs."""
+    monkeypatch.setattr(dispatch, "MARK_LINGER", 0.02)
     async with open_services(settings, clock=clock) as services, services.signals.listening():
         # Its database stays until the stack goes: the local store takes seconds to drop one.
         yield services
@@ -92,6 +97,20 @@ async def services(settings: Settings, clock: MovableClock) -> AsyncIterator[Ser
 def shop(services: Services) -> Shop:
     """Products, stock and orders, made in one line each."""
     return Shop(services)
+
+
+@pytest.fixture
+async def rewire(services: Services) -> AsyncIterator[Callable[..., Services]]:
+    """Makes services as of another process over the same store: `rewire(provider=FakeProvider())`."""
+    made: list[Services] = []
+
+    def make(**changed: Any) -> Services:
+        made.append(rewired(services, **changed))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.drain()
 
 
 @pytest.fixture

@@ -2,17 +2,52 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from domain.bootstrap import Services
+from domain.bootstrap import Ports, Services, wire
 from domain.inventory.commands import Item, Reserve
 from domain.jobs.models import Accepted
-from domain.orders.commands import Address, OrderItem, PlaceOrder
-from domain.values import Money, new_id
+from domain.orders.commands import Address, OrderItem, PayOrder, PlaceOrder
+from domain.settings import Settings
+from domain.values import Clock, Money, new_id
+from workers.handles import _run as run_job
+from workers.kinds import HANDLED
 
 ADDRESS = Address(name="Ada", line1="1 Dock Road", city="Leith", country="GB")
+
+
+async def eventually(condition: Callable[[], Awaitable[Any] | Any], *, within: float = 10.0) -> None:
+    """Returns once the condition holds; raises TimeoutError when it does not in time."""
+    async with asyncio.timeout(within):
+        while True:
+            answer = condition()
+            if await answer if isinstance(answer, Awaitable) else answer:
+                return
+            await asyncio.sleep(0.005)
+
+
+def rewired(
+    services: Services, *, settings: Settings | None = None, clock: Clock | None = None, **ports: Any
+) -> Services:
+    """Other services over the same store, as of another process, with some ports replaced."""
+    known = Ports(
+        database=services.database,
+        queue=services.queue,
+        locks=services.holds._locks,
+        pubsub=services.pubsub,
+        cache=services.signals._cache,
+        leadership=services.leadership,
+        provider=services.order_payments._provider,
+    )
+    return wire(
+        replace(known, **ports),
+        settings=settings or services.settings,
+        clock=clock or services.clock,
+        accounts=services.accounts,
+        pings={},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +98,23 @@ class Shop:
         return await self.services.order_payments.pay(
             order_id, payment_id=new_id(), source=source, owner=owner
         )
+
+    async def submit_payment(
+        self, order_id: str, *, owner: str = "ada", source: str = "sandbox:approve"
+    ) -> str:
+        """A payment that is accepted and waits in the ledger; its id."""
+        command = PayOrder(order_id=order_id, source=source)
+        return (await self.services.jobs.submit(command, owner=owner, key=new_id())).job_id
+
+    async def work(self, job_id: str) -> dict[str, Any]:
+        """What a worker does with the job's message; the job afterwards."""
+        job = await self.job(job_id)
+        await run_job(HANDLED[job["kind"]], self.services, job_id)
+        return await self.job(job_id)
+
+    async def job(self, job_id: str) -> dict[str, Any]:
+        """The job as the ledger has it."""
+        return await self.services.jobs.get(job_id, owner=None)
 
     async def reserve(self, *, owner: str = "ada", **units: int) -> str:
         """A reservation that a worker has settled; its id."""

@@ -43,6 +43,7 @@ class Order(Document):
     net: int
     address: dict[str, Any]
     hold_id: str | None
+    expires_at: datetime | None = None
     payment_id: str | None = None
     rejection: dict[str, Any] | None = None
     timeline: list[Moment]

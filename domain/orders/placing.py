@@ -72,7 +72,7 @@ class OrderPlacing:
             return self._rejected(job, refused, priced, now)
         shelf.take(units)
         hold = new_hold(job, units, order_id=job["_id"], now=now, hold_time=self.hold_time)
-        order = reserved_order(job, priced, hold_id=job["_id"], now=now)
+        order = reserved_order(job, priced, hold=hold, now=now)
         return Decision(job, _PLACED, inserts={ORDERS: order, HOLDS: hold}, events=[_reserved(order)])
 
     def _from_reservation(self, job: Doc, facts: OrderFacts, priced: Priced, now: datetime) -> Decision:
@@ -80,9 +80,10 @@ class OrderPlacing:
         error = reservation_error(job, facts.reservations.get(hold_id), now=now)
         if error is not None:
             return self._rejected(job, error, priced, now)
+        hold = facts.reservations[hold_id]
         # The next order of this batch must not use it too.
-        facts.reservations[hold_id]["order_id"] = job["_id"]
-        order = reserved_order(job, priced, hold_id=hold_id, now=now)
+        hold["order_id"] = job["_id"]
+        order = reserved_order(job, priced, hold=hold, now=now)
 
         def bind(changes: Changes) -> None:
             query = {"_id": hold_id, "state": HELD, "order_id": None, "expires_at": {"$gt": now}}

@@ -77,8 +77,8 @@ def reservation_error(job: Doc, hold: Doc | None, *, now: datetime) -> DomainErr
     return None
 
 
-def reserved_order(job: Doc, priced: Priced, *, hold_id: str, now: datetime) -> Doc:
-    """The order document of a job that fits."""
+def reserved_order(job: Doc, priced: Priced, *, hold: Mapping[str, Any], now: datetime) -> Doc:
+    """The order document of a job that fits. It expires with its hold, which a payment may extend."""
     return {
         "_id": job["_id"],
         "account_id": job["owner"],
@@ -88,7 +88,8 @@ def reserved_order(job: Doc, priced: Priced, *, hold_id: str, now: datetime) -> 
         "gross": priced.gross,
         "net": priced.net,
         "address": job["payload"]["address"],
-        "hold_id": hold_id,
+        "hold_id": hold["_id"],
+        "expires_at": hold["expires_at"],
         "timeline": [moment(PENDING, job["created_at"]), moment(RESERVED, now)],
         "created_at": job["created_at"],
     }
@@ -145,7 +146,7 @@ def pending_view(job: Mapping[str, Any]) -> Doc:
     }
 
 
-def view(order: Mapping[str, Any], *, expires_at: datetime | None, payments: Sequence[Doc]) -> Doc:
+def view(order: Mapping[str, Any], *, payments: Sequence[Doc]) -> Doc:
     """A stored order as it is shown; JSON. Amounts are minor units of `currency`."""
     return {
         "id": order["_id"],
@@ -157,7 +158,7 @@ def view(order: Mapping[str, Any], *, expires_at: datetime | None, payments: Seq
         "lines": [line | {"percent_off": float(line["percent_off"])} for line in order["lines"]],
         "address": order["address"],
         "hold_id": order["hold_id"],
-        "expires_at": rfc3339(expires_at) if expires_at and order["state"] == RESERVED else None,
+        "expires_at": rfc3339(order["expires_at"]) if order["state"] == RESERVED else None,
         "rejection": order.get("rejection"),
         "payments": [
             {"id": each["_id"], "state": each["state"], "reason": each.get("reason")} for each in payments

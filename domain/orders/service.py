@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from domain.batching import Batcher
 from domain.changes import Changes, Database, Doc
 from domain.errors import Conflict, NotFound, OrderNotCancellable, OrderNotFound
 from domain.events.models import NewEvent
 from domain.inventory.holds import Ending, Holds
-from domain.inventory.models import HOLDS
 from domain.inventory.rules import CANCELLED as HOLD_CANCELLED
 from domain.inventory.rules import EXPIRED as HOLD_EXPIRED
 from domain.inventory.rules import PAID as HOLD_PAID
@@ -26,18 +26,19 @@ class Orders:
         self._database = database
         self._holds = holds
         self._jobs = jobs
+        # Many clients look at once: their reads become one.
+        self._reads: Batcher[str, Doc | None] = Batcher(self._read)
+        self._payments: Batcher[str, list[Doc]] = Batcher(self._read_payments)
         holds.on_end(end_orders)
 
     async def get(self, order_id: str, *, owner: str | None) -> Doc:
         """The order as it is shown; `pending` from the ledger until it exists. Raises OrderNotFound."""
-        order = await self._database[ORDERS].find_one({"_id": order_id})
+        order = await self._reads.submit(order_id)
         if order is None:
             return await self._pending(order_id, owner)
         if owner is not None and order["account_id"] != owner:
             raise OrderNotFound(order=order_id)
-        hold = await self._database[HOLDS].find_one({"_id": order["hold_id"]}) if order["hold_id"] else None
-        payments = await self._database[PAYMENTS].find({"order_id": order_id}).sort("_id").to_list()
-        return view(order, expires_at=hold["expires_at"] if hold else None, payments=payments)
+        return view(order, payments=await self._payments.submit(order_id))
 
     async def _pending(self, order_id: str, owner: str | None) -> Doc:
         try:
@@ -49,12 +50,24 @@ class Orders:
         return pending_view(job)
 
     async def page(self, *, owner: str | None, before: str | None, limit: int) -> list[Doc]:
-        """Orders as they are shown, newest first, those before `before`; without hold and payments."""
+        """Orders as they are shown, newest first, those before `before`; without payments."""
         query: Doc = {"account_id": owner} if owner is not None else {}
         if before:
             query["_id"] = {"$lt": before}
         rows = await self._database[ORDERS].find(query).sort("_id", -1).limit(limit).to_list()
-        return [view(row, expires_at=None, payments=()) for row in rows]
+        return [view(row, payments=()) for row in rows]
+
+    async def _read(self, order_ids: list[str]) -> list[Doc | None]:
+        rows = self._database[ORDERS].find({"_id": {"$in": sorted(set(order_ids))}})
+        found = {row["_id"]: row async for row in rows}
+        return [found.get(order_id) for order_id in order_ids]
+
+    async def _read_payments(self, order_ids: list[str]) -> list[list[Doc]]:
+        rows = self._database[PAYMENTS].find({"order_id": {"$in": sorted(set(order_ids))}}).sort("_id")
+        found: dict[str, list[Doc]] = {}
+        async for row in rows:
+            found.setdefault(row["order_id"], []).append(row)
+        return [found.get(order_id, []) for order_id in order_ids]
 
     async def cancel(self, order_id: str, *, owner: str) -> Doc:
         """Cancels a pending or reserved order and gives its stock back. Cancelled before, it changes nothing.

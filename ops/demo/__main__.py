@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from domain.observe import configure_logging
 from ops.client import ClientError
 from ops.demo.passes import Outcome, Plan, run_pass
 from ops.demo.report import Report, check
@@ -66,9 +67,10 @@ class Demo:
 
     def _pass(self, plan: Plan, products: Sequence[Product], environment: Mapping[str, str]) -> Outcome:
         settings = settings_of(environment)
+        configure_logging(settings.log.model_copy(update={"format": "console", "level": "WARNING"}))
         began = time.monotonic()
         with Fleet(environment, folder=self._stack.folder / "fleet") as fleet:
-            what = f"{len(fleet.apis)} APIs, {len(fleet.workers)} worker pools, {len(fleet.schedulers)} scheduler"
+            what = f"{len(fleet.apis)} APIs, {len(fleet.workers)} workers, {len(fleet.schedulers)} scheduler"
             self._report.step(f"{plan.title}: {what} up", time.monotonic() - began)
             began = time.monotonic()
             with self._report.progress(plan.title, len(plan.orders)) as progress:

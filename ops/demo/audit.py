@@ -18,8 +18,10 @@ class Books:
 
 
 async def audit(database: Database) -> Books:
-    """Per SKU and location: `available` and `reserved` are not negative, `reserved` is the sum of the held
-    lines, and `available + reserved` is the sum of the movements.
+    """Looks at each SKU and location.
+
+    `available` and `reserved` have to be no less than 0, `reserved` the sum of the held lines, and
+    `available + reserved` the sum of the movements.
     """
     movements = await database[MOVEMENTS].find({}, {"stock_id": 1, "quantity": 1, "kind": 1}).to_list()
     held = held_units(await database[HOLDS].find({"state": HELD}, {"lines": 1}).to_list())

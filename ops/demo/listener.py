@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from domain.events.rules import account_channel
@@ -18,6 +18,7 @@ class Listener:
     def __init__(self, customers: Sequence[Customer]) -> None:
         self._customers = customers
         self._seen: set[tuple[str, int]] = set()
+        self._heard = asyncio.Event()
         self.by_type: Counter[str] = Counter()
         #: How often the connection broke, or too much waited, so that the listener had to replay.
         self.replays = 0
@@ -38,6 +39,14 @@ class Listener:
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+
+    async def hear(self, total: int, *, seconds: float) -> None:
+        """Returns once `total` events were received, or the time is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.total < total:
+                    self._heard.clear()
+                    await self._heard.wait()
 
     async def _listen(self, payloads: AsyncIterator[str]) -> None:
         async for payload in payloads:
@@ -64,4 +73,5 @@ class Listener:
         place = event["source"], event["seq"]
         if place not in self._seen:
             self._seen.add(place)
+            self._heard.set()
             self.by_type[event["type"]] += 1

@@ -124,9 +124,8 @@ class _Run:
     async def prepare(self, products: Sequence[Product]) -> None:
         """Accounts, products and stock."""
         began = time.monotonic()
-        self._ops, *self.customers = await asyncio.gather(
-            self._make_ops(), *map(self._customer, range(ACCOUNTS))
-        )
+        self._ops = await self._make_ops()
+        self.customers += await asyncio.gather(*map(self._customer, range(ACCOUNTS)))
         await shop.load(self._ops, products, self._plan.stock)
         self.outcome.seconds["catalogue"] = time.monotonic() - began
 
@@ -250,16 +249,10 @@ class _Run:
         self.outcome.events_stored = sum(
             [await self._services.events.last(each.account_id) for each in self.customers]
         )
-        await _until(lambda: listener.total >= self.outcome.events_stored, seconds=EVENTS_PATIENCE)
+        await listener.hear(self.outcome.events_stored, seconds=EVENTS_PATIENCE)
         self.outcome.events = listener.by_type
 
     async def _timed(self, stage: str, work: Awaitable[None]) -> None:
         began = time.monotonic()
         await work
         self.outcome.seconds[stage] += time.monotonic() - began
-
-
-async def _until(condition: Callable[[], bool], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)

@@ -93,6 +93,7 @@ class Line:
 
     def start(self, *, threads: int = 2) -> StockyardWorker:
         worker = StockyardWorker(self.broker, [self.queue], threads=threads)
+        worker.worker_timeout = 200  # stops sooner
         self.workers.append(worker)
         worker.start()
         return worker

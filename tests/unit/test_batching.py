@@ -2,11 +2,12 @@
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from domain.batching import Batcher
+from tests.factories import eventually
 
 
 class Recorder:
@@ -23,13 +24,6 @@ class Recorder:
         return [ValueError(item) if item < 0 else item * 10 for item in items]
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Returns once it holds."""
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0)
-
-
 @pytest.fixture
 async def apply() -> Recorder:
     return Recorder()
@@ -41,7 +35,9 @@ async def test_a_lone_call_waits_for_nobody(apply: Recorder):
 
 
 async def test_calls_that_come_together_are_one_batch_in_their_order(apply: Recorder):
-    results = await asyncio.gather(*(Batcher.submit(batcher, n) for batcher in [Batcher(apply)] for n in (3, 1, 2)))
+    results = await asyncio.gather(
+        *(Batcher.submit(batcher, n) for batcher in [Batcher(apply)] for n in (3, 1, 2))
+    )
     assert results == [30, 10, 20]
     assert apply.batches == [[3, 1, 2]]
 
@@ -50,7 +46,7 @@ async def test_the_next_batch_gathers_while_one_is_at_work(apply: Recorder):
     apply.gate.clear()
     batcher: Batcher[int, int] = Batcher(apply)
     first = asyncio.create_task(batcher.submit(1))
-    await until(lambda: apply.batches == [[1]])
+    await eventually(lambda: apply.batches == [[1]])
     others = [asyncio.create_task(batcher.submit(n)) for n in (2, 3, 4)]
     await asyncio.sleep(0)
     assert apply.batches == [[1]]
@@ -98,7 +94,7 @@ async def test_a_caller_that_gives_up_leaves_its_item_in_the_batch(apply: Record
     apply.gate.clear()
     batcher: Batcher[int, int] = Batcher(apply)
     gone, stays = (asyncio.create_task(batcher.submit(n)) for n in (1, 2))
-    await until(lambda: apply.batches == [[1, 2]])
+    await eventually(lambda: apply.batches == [[1, 2]])
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
@@ -111,7 +107,7 @@ async def test_drain_waits_for_what_is_at_work_and_for_what_gathers(apply: Recor
     apply.gate.clear()
     batcher: Batcher[int, int] = Batcher(apply, max_size=1)
     calls = [asyncio.create_task(batcher.submit(n)) for n in (1, 2)]
-    await until(lambda: apply.batches == [[1]])
+    await eventually(lambda: apply.batches == [[1]])
     drained = asyncio.create_task(batcher.drain())
     await asyncio.sleep(0)
     assert not drained.done()

@@ -1,7 +1,6 @@
 """The timetable, and a scheduler that leads or follows, without I/O."""
 
-import asyncio
-from collections import Counter
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, cast
 from unittest.mock import MagicMock
@@ -13,6 +12,7 @@ from domain.settings import Settings
 from scheduler import main
 from scheduler.leader import Leader
 from scheduler.schedule import Entry, timetable
+from tests.factories import eventually
 from tests.fakes import FakeLeadership
 
 MOMENT = timedelta(milliseconds=5)
@@ -32,7 +32,7 @@ class Verb:
         return 0
 
 
-def leading(leads: bool) -> Leader:
+def leading(*, leads: bool) -> Leader:
     leader = Leader(FakeLeadership([]), every=MOMENT)
     leader.leads = leads
     return leader
@@ -43,7 +43,7 @@ def test_the_timetable_keeps_every_promise_that_time_has_to_keep():
     services.settings = Settings()
     entries = timetable(services)
     every = {entry.name: entry.every for entry in entries}
-    assert Counter(entry.name for entry in entries) == Counter(every)
+    assert len(every) == len(entries)
     assert set(every) >= {
         "expire holds", "send due jobs", "send lost jobs", "take back jobs of silent workers",
         "republish events", "compact ended jobs",
@@ -55,9 +55,9 @@ def test_the_timetable_keeps_every_promise_that_time_has_to_keep():
 async def test_an_entry_runs_only_where_its_process_leads():
     verb = Verb()
     entry = Entry("count", MOMENT, verb)
-    await main._run_entry(entry, leading(False))
+    await main._run_entry(entry, leading(leads=False))
     assert verb.calls == 0
-    await main._run_entry(entry, leading(True))
+    await main._run_entry(entry, leading(leads=True))
     assert verb.calls == 1
 
 
@@ -65,38 +65,19 @@ async def test_an_entry_that_fails_is_tried_again_in_the_next_round():
     verb = Verb()
     entry = Entry("count", MOMENT, verb)
     verb.error = ConnectionError("away")
-    await main._run_entry(entry, leading(True))
-    await main._run_entry(entry, leading(True))
+    await main._run_entry(entry, leading(leads=True))
+    await main._run_entry(entry, leading(leads=True))
     assert verb.calls == 2
 
 
 async def test_of_two_schedulers_one_leads_and_the_other_follows_once_it_resigns():
     seat: list[FakeLeadership] = []
     first, second = (Leader(FakeLeadership(seat), every=MOMENT) for _ in range(2))
-    async with second_after(first, second):
-        assert (first.leads, second.leads) == (True, False)
-    assert second.leads
-
-
-class second_after:  # noqa: N801 - reads as a sentence
-    """Both stand while it is open; at its end the first resigns and the second is given time to lead."""
-
-    def __init__(self, first: Leader, second: Leader) -> None:
-        self._first, self._second = first.standing(), second.standing()
-        self._follower = second
-
-    async def __aenter__(self) -> None:
-        await self._first.__aenter__()
-        await self._second.__aenter__()
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._first.__aexit__(None, None, None)
-        async with asyncio.timeout(5):
-            while not self._follower.leads:
-                await asyncio.sleep(0.001)
-        led = self._follower.leads
-        await self._second.__aexit__(None, None, None)
-        assert led
+    async with AsyncExitStack() as later:
+        async with first.standing():
+            await later.enter_async_context(second.standing())
+            assert (first.leads, second.leads) == (True, False)
+        await eventually(lambda: second.leads)
 
 
 async def test_without_redis_both_lead_for_the_timetable_may_run_twice():
@@ -110,7 +91,7 @@ async def test_without_redis_both_lead_for_the_timetable_may_run_twice():
 
 
 @pytest.mark.parametrize("leads", [True, False])
-async def test_only_a_leader_resigns(leads: bool):
+async def test_only_a_leader_resigns(*, leads: bool):
     seat: list[FakeLeadership] = []
     other = FakeLeadership(seat)
     if not leads:

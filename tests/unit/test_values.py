@@ -99,7 +99,7 @@ def test_a_duration_is_a_number_and_a_unit(text: str, duration: timedelta):
     assert TypeAdapter(Duration).validate_python(text) == duration
 
 
-@pytest.mark.parametrize("text", ["", "3", "s", "1.5s", "-3s", "3 s", "1h30m", "3S", "٣x"])
+@pytest.mark.parametrize("text", ["", "3", "s", "1.5s", "-3s", "3 s", "1h30m", "3S"])
 def test_what_is_no_duration_is_refused(text: str):
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
@@ -121,7 +121,9 @@ def test_the_floor_of_a_time_is_below_its_ids_and_above_earlier_ones():
     floor = id_floor(utcnow() + timedelta(milliseconds=1))
     assert before < floor
     assert id_floor(utcnow() - timedelta(seconds=1)) < new_id() < id_floor(utcnow() + timedelta(seconds=1))
-    assert id_floor(datetime(2026, 11, 22, tzinfo=UTC)) == "019aa8dc-4800-7000-8000-000000000000"
+    # The example of RFC 9562, appendix A.6.
+    example = datetime(2022, 2, 22, 19, 22, 22, tzinfo=UTC)
+    assert id_floor(example) == "017f22e2-79b0-7000-8000-000000000000"
 
 
 def test_the_time_is_utc_and_cut_to_the_millisecond():

@@ -1,4 +1,4 @@
-"""The Northwind database as products, stock and orders. Its source and licence are in the README beside this file.
+"""The Northwind database as products, stock and orders. Its source and licence: the README beside this file.
 
 Amounts are integers of US cents. A line's price and percentage off are what was agreed at the time: 658 lines
 differ from the catalogue.
