@@ -102,15 +102,26 @@ class Changes:
         operations += [InsertOne(doc, namespace=f"{prefix}.{collection}") for collection, doc in self.riders]
         if not operations:
             return
-        try:
-            result = await database.client.bulk_write(operations, session=session, verbose_results=True)
-        except ClientBulkWriteException as error:
-            # What went wrong is inside, with the labels that tell `with_transaction` to run again.
-            raise (error.error or error) from error
+        matched = await update_all(database, operations, session=session)
         failed = [
             guard.name
             for index, guard in enumerate(self.guards)
-            if guard.expect is not None and result.update_results[index].matched_count != guard.expect
+            if guard.expect is not None and matched[index] != guard.expect
         ]
         if failed:
             raise GuardFailed(failed)
+
+
+async def update_all(
+    database: Database, operations: Sequence[Any], *, session: AsyncClientSession | None = None
+) -> dict[int, int]:
+    """Runs the operations in one command, in order; answers how many documents each update matched, by index.
+
+    Raises PyMongoError as a single operation would.
+    """
+    try:
+        result = await database.client.bulk_write(operations, session=session, verbose_results=True)
+    except ClientBulkWriteException as error:
+        # What went wrong is inside, with the labels that tell `with_transaction` to run again.
+        raise (error.error or error) from error
+    return {index: each.matched_count for index, each in result.update_results.items()}

@@ -107,12 +107,14 @@ class Jobs(BaseSettings):
     give_up_after: Duration = _duration("24h")
     #: How long a worker may be silent about a running job before another takes it.
     lease: Duration = _duration("30s")
+    #: The longest that one run may take; below RabbitMQ's `consumer_timeout` of 30 minutes.
+    time_limit: Duration = _duration("10m")
     #: A job that was not confirmed by RabbitMQ is sent again after this.
     relay_after: Duration = _duration("7s")
     #: A job that was sent and still waits is sent again after this.
     resend_after: Duration = _duration("10m")
     #: The same, when its queue is empty: the message must have been lost.
-    resend_empty_after: Duration = _duration("15s")
+    resend_empty_after: Duration = _duration("30s")
     #: Finished jobs lose their payload and history after this; at least 24h keeps idempotency keys whole.
     compact_after: Duration = _duration("24h")
 

@@ -53,9 +53,8 @@ def stack() -> Iterator[Stack]:
     stack.down()
 
 
-@pytest.fixture
-def environment(stack: Stack) -> dict[str, str]:
-    """What a process reads to be alone on the shared stack."""
+def environment_on(stack: Stack) -> dict[str, str]:
+    """What a process reads to be alone on the shared stack: names that nobody else has."""
     serial = next(_serial)
     urls = stack.up().as_env()
     redis = urls["STOCKYARD_REDIS_URL"].rsplit("/", 1)[0]
@@ -66,6 +65,12 @@ def environment(stack: Stack) -> dict[str, str]:
         "STOCKYARD_MONGO_DATABASE": f"test{serial}",
         "STOCKYARD_RABBITMQ_QUEUE_VERSION": str(serial),
     }
+
+
+@pytest.fixture
+def environment(stack: Stack) -> dict[str, str]:
+    """What a process reads to be alone on the shared stack."""
+    return environment_on(stack)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ effect and outcome in one transaction.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -132,7 +133,8 @@ async def _run(handler: Handler, services: Services, job_id: str) -> None:
 
 async def _settle(handler: Handler, services: Services, job_id: str) -> None:
     try:
-        await handler.run(services, job_id)
+        async with _limit(services):
+            await handler.run(services, job_id)
     except TryAgain as error:
         await services.runs.postpone(job_id, error, seconds=error.seconds)
     except Exception as error:
@@ -147,7 +149,7 @@ async def _claim_and_run(handler: Handler, services: Services, job_id: str) -> N
     if job is None:
         return
     try:
-        async with services.runs.keeping(job):
+        async with services.runs.keeping(job), _limit(services):
             result = await handler.run(services, handler.command.model_validate(job.payload), job)
         await services.runs.succeed(job, cast("Result", result))
     except DomainError as error:
@@ -162,16 +164,27 @@ async def _claim_and_run(handler: Handler, services: Services, job_id: str) -> N
         await services.runs.retry(job, error)
 
 
+def _limit(services: Services) -> asyncio.Timeout:
+    """No job outlives it; a run that does counts as failed."""
+    return asyncio.timeout(services.settings.jobs.time_limit.total_seconds())
+
+
 async def _give_back(services: Services, job: Claimed, error: Exception) -> None:
-    """Queues the job again as soon as the store is back. Past the lease another process does that."""
-    async with asyncio.timeout(services.settings.jobs.lease.total_seconds()):
-        while True:
-            try:
-                await services.runs.retry(job, error, seconds=TELL_AGAIN)
-            except PyMongoError:
+    """Queues the job again as soon as the store is back. Past the lease the relay does that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(services.settings.jobs.lease.total_seconds()):
+            while True:
+                if await _told(services, job, error):
+                    return
                 await asyncio.sleep(TELL_AGAIN)
-            else:
-                return
+
+
+async def _told(services: Services, job: Claimed, error: Exception) -> bool:
+    try:
+        await services.runs.retry(job, error, seconds=TELL_AGAIN)
+    except PyMongoError:
+        return False
+    return True
 
 
 def store_is_away(error: BaseException) -> bool:

@@ -15,9 +15,10 @@ from typing import Any, Generic, TypeVar
 import structlog
 from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
 
+from domain.probe import probing
 from domain.settings import Settings
 from workers.broker import StockyardBroker, StockyardWorker, make_broker, queue_name
-from workers.control import Probe, consumers_alive, drain, loop_alive
+from workers.control import consumers_alive, drain, loop_alive
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +93,7 @@ def run(
         register(broker, services)
         queues = [queue_name(pool, settings.rabbitmq) for pool in pools]
         worker = StockyardWorker(broker, queues, threads=settings.workers.threads)
-        with _probe(settings, worker, loop):
+        with probing(settings.workers, problems=lambda: consumers_alive(worker) + loop_alive(loop)):
             worker.start()
             log.info("worker started", pools=list(pools), threads=settings.workers.threads)
             stop.wait()
@@ -151,21 +152,3 @@ def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
     finally:
         set_event_loop_thread(None)
         thread.stop()  # type: ignore[no-untyped-call]
-
-
-@contextmanager
-def _probe(settings: Settings, worker: StockyardWorker, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    where = settings.workers
-    if not where.probe_port:
-        yield
-        return
-    probe = Probe(
-        host=where.probe_host,
-        port=where.probe_port,
-        problems=lambda: consumers_alive(worker) + loop_alive(loop),
-    )
-    probe.start()
-    try:
-        yield
-    finally:
-        probe.stop()

@@ -35,6 +35,11 @@ def messages(event: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def cursor_lock(account_id: str) -> str:
+    """The lock that saves two transactions from numbering an account's events at once."""
+    return f"lock:events:{account_id}"
+
+
 def account_channel(account_id: str) -> str:
     """Where an account's events are told."""
     return f"stockyard:account:{account_id}"

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from domain.changes import Changes, Database, Doc, GuardFailed
 from domain.errors import TryAgain
 from domain.events.models import NewEvent
+from domain.events.rules import cursor_lock
 from domain.events.service import Events, Recorded
 from domain.inventory import stock
 from domain.inventory.models import HOLDS
@@ -76,8 +77,9 @@ class Holds:
             holds = await self._still_held(wanted, cause)
             if not holds:
                 return []
-            keys = [lock_key(line["sku"]) for hold in holds for line in hold["lines"]]
-            async with self._locks.hold(keys):
+            keys = {lock_key(line["sku"]) for hold in holds for line in hold["lines"]}
+            keys |= {cursor_lock(hold["account_id"]) for hold in holds}
+            async with self._locks.hold(sorted(keys)):
                 recorded = await self._try(holds, cause, facts or {})
             if recorded is not None:
                 self._events.publish(recorded)

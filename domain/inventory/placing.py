@@ -17,6 +17,7 @@ from domain.batching import Batcher
 from domain.changes import Changes, Database, Doc, GuardFailed
 from domain.errors import TryAgain
 from domain.events.models import NewEvent
+from domain.events.rules import cursor_lock
 from domain.events.service import Events
 from domain.inventory import stock
 from domain.inventory.holds import Holds
@@ -125,8 +126,9 @@ class Placing(Generic[Facts]):
             jobs = await self._runs.queued(job_ids)
             if not jobs:
                 return
-            keys = [lock_key(sku) for job in jobs for sku in self._placement.wants(job)]
-            async with self._locks.hold(keys):
+            keys = {lock_key(sku) for job in jobs for sku in self._placement.wants(job)}
+            keys |= {cursor_lock(job["owner"]) for job in jobs}
+            async with self._locks.hold(sorted(keys)):
                 if await self._try(jobs):
                     return
             BATCH_RETRIES.labels(self._placement.name).inc()

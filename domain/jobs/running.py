@@ -10,10 +10,10 @@ from pymongo import UpdateOne
 from pymongo.errors import PyMongoError
 
 from domain.batching import Batcher
-from domain.changes import Changes, Database, Doc
+from domain.changes import Changes, Database, Doc, update_all
 from domain.errors import DomainError
 from domain.jobs.models import JOBS, Claimed
-from domain.jobs.rules import DEAD, FAILED, QUEUED, RUNNING, SUCCEEDED, backoff, step
+from domain.jobs.rules import DEAD, FAILED, FINAL, QUEUED, RUNNING, SUCCEEDED, backoff, step
 from domain.jobs.signals import JobSignals
 from domain.metrics import BATCH_SIZE, JOB_SECONDS
 from domain.metrics import JOBS as JOBS_TOTAL
@@ -123,21 +123,27 @@ class JobRuns:
 
     async def _record(self, outcomes: list[tuple[Claimed, Doc]]) -> list[bool]:
         now = self._clock()
-        operations = [UpdateOne(_held_by(job), _ending(outcome, now)) for job, outcome in outcomes]
-        result = await self._database[JOBS].bulk_write(operations, ordered=False)
-        if result.matched_count != len(outcomes):
-            log.warning(
-                "a job's lease was lost before its outcome", lost=len(outcomes) - result.matched_count
-            )
-        ended = [job.id for job, outcome in outcomes if outcome["state"] != QUEUED]
-        rows = await self._database[JOBS].find({"_id": {"$in": ended}, "state": {"$ne": RUNNING}}).to_list()
-        for job, outcome in outcomes:
-            JOBS_TOTAL.labels(job.kind, "retried" if outcome["state"] == QUEUED else outcome["state"]).inc()
-        for row in rows:
-            JOB_SECONDS.labels(row["kind"]).observe((now - row["created_at"]).total_seconds())
-        self._signals.ended(rows)
-        recorded = {row["_id"] for row in rows}
-        return [outcome["state"] == QUEUED or job.id in recorded for job, outcome in outcomes]
+        jobs = f"{self._database.name}.{JOBS}"
+        operations = [
+            UpdateOne(_held_by(job), _ending(outcome, now), namespace=jobs) for job, outcome in outcomes
+        ]
+        matched = await update_all(self._database, operations)
+        recorded = [matched[index] == 1 for index in range(len(outcomes))]
+        if not all(recorded):
+            log.warning("a job's lease was lost before its outcome", lost=recorded.count(False))
+        ended = []
+        for (job, outcome), kept in zip(outcomes, recorded, strict=True):
+            if not kept:
+                continue
+            final = outcome["state"] != QUEUED
+            JOBS_TOTAL.labels(job.kind, outcome["state"] if final else "retried").inc()
+            if final:
+                JOB_SECONDS.labels(job.kind).observe((now - job.created_at).total_seconds())
+                ended.append(job.id)
+        if ended:
+            query = {"_id": {"$in": ended}, "state": {"$in": list(FINAL)}}
+            self._signals.ended(await self._database[JOBS].find(query).to_list())
+        return recorded
 
     # -- jobs that are settled in batches by the transaction of their effect --
 
@@ -214,7 +220,8 @@ def _ending(outcome: Mapping[str, Any], at: datetime) -> dict[str, Any]:
     final = outcome["state"] != QUEUED
     error = outcome.get("error")
     line = step(outcome["state"], at, error["message"] if error else None)
-    fields = {**outcome} | ({"finished_at": at} if final else {})
+    # What went wrong in an earlier run is history.
+    fields = {"error": None, **outcome} | ({"finished_at": at} if final else {})
     return {"$set": fields, "$push": {"history": {"$each": [line], "$slice": -HISTORY_LIMIT}}}
 
 

@@ -13,7 +13,7 @@ from domain.errors import Conflict, IdempotencyKeyReused, JobFinished, JobNotRep
 from domain.jobs.commands import Command
 from domain.jobs.dispatch import Dispatcher
 from domain.jobs.models import JOBS, Accepted
-from domain.jobs.rules import CANCELLED, QUEUED, REPLAYABLE, RUNNING, fingerprint, step
+from domain.jobs.rules import CANCELLED, DEAD, QUEUED, REPLAYABLE, RUNNING, fingerprint, step
 from domain.jobs.signals import JobSignals
 from domain.metrics import BATCH_SIZE
 from domain.metrics import JOBS as JOBS_TOTAL
@@ -152,12 +152,14 @@ class Jobs:
         return await rows.sort("_id", -1).limit(query.limit).to_list()
 
     async def cancel(self, job_id: str, *, owner: str | None, by: str) -> Doc:
-        """Cancels a job that no worker has begun. A second cancel answers as the first.
+        """Cancels a job that no worker has begun, or that is dead. A second cancel answers as the first.
 
         Raises NotFound, JobRunning, and JobFinished.
         """
         now = self._clock()
-        query = {"_id": job_id, "state": QUEUED} | ({"owner": owner} if owner is not None else {})
+        query: Doc = {"_id": job_id, "state": {"$in": [QUEUED, DEAD]}}
+        if owner is not None:
+            query["owner"] = owner
         update = {
             "$set": {"state": CANCELLED, "finished_at": now},
             "$push": {"history": step(CANCELLED, now, f"by {by}")},

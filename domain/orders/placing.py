@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from domain.changes import Changes, Database, Doc
@@ -36,6 +36,8 @@ class OrderFacts:
 
     products: dict[str, Doc]
     reservations: dict[str, Doc]
+    #: Orders that an earlier run rejected and that ops replay, by id.
+    rejected: dict[str, Doc]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +54,30 @@ class OrderPlacing:
         return Placement(name="place", wants=_wants, read=self.read, decide=self.decide)
 
     async def read(self, jobs: Sequence[Doc]) -> OrderFacts:
-        """Products of all lines, and the reservations that orders carry."""
+        """Products of all lines, the reservations that orders carry, and what was decided before."""
         products = await self.products.facts(item["sku"] for job in jobs for item in job["payload"]["items"])
         wanted = [job["payload"]["reservation_id"] for job in jobs if job["payload"].get("reservation_id")]
         rows = await self.database[HOLDS].find({"_id": {"$in": wanted}}).to_list() if wanted else []
-        return OrderFacts(products=products, reservations={row["_id"]: row for row in rows})
+        return OrderFacts(
+            products=products,
+            reservations={row["_id"]: row for row in rows},
+            rejected=await self._rejected_before(jobs),
+        )
+
+    async def _rejected_before(self, jobs: Sequence[Doc]) -> dict[str, Doc]:
+        replayed = [job["_id"] for job in jobs if any(each["state"] == FAILED for each in job["history"])]
+        if not replayed:
+            return {}
+        rows = self.database[ORDERS].find({"_id": {"$in": replayed}, "state": REJECTED}, {"timeline": 1})
+        return {row["_id"]: row async for row in rows}
 
     def decide(self, job: Doc, facts: OrderFacts, shelf: Shelf, now: datetime) -> Decision:
         """Reserved, or rejected by itself: one that does not fit takes nothing from the others."""
+        decision = self._decide(job, facts, shelf, now)
+        before = facts.rejected.get(job["_id"])
+        return _instead(before, decision) if before else decision
+
+    def _decide(self, job: Doc, facts: OrderFacts, shelf: Shelf, now: datetime) -> Decision:
         try:
             priced = price(job["payload"]["items"], facts.products)
         except DomainError as error:
@@ -101,6 +119,23 @@ class OrderPlacing:
             events=[NewEvent(job["owner"], "order.rejected", job["_id"], data)],
             short=[line["sku"] for line in error.detail.get("lines", ())],
         )
+
+
+def _instead(before: Doc, decision: Decision) -> Decision:
+    """The new decision takes the rejected order's place: one job has one order."""
+    inserts = dict(decision.inserts)
+    order = inserts.pop(ORDERS)
+    timeline = [*before["timeline"], order["timeline"][-1]]
+    fields = {"rejection": None} | order | {"timeline": timeline}
+    del fields["_id"]
+
+    def put(changes: Changes) -> None:
+        if decision.guard is not None:
+            decision.guard(changes)
+        query = {"_id": before["_id"], "state": REJECTED}
+        changes.update(ORDERS, query, {"$set": fields}, expect=1, name="rejected order")
+
+    return replace(decision, inserts=inserts, guard=put)
 
 
 def _wants(job: Doc) -> Counter[str]:

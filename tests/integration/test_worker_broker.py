@@ -26,6 +26,7 @@ from dramatiq.middleware import CurrentMessage
 
 from domain.adapters.rabbitmq import RabbitmqJobQueue
 from domain.ports import JobMessage
+from domain.probe import Probe
 from domain.settings import Rabbitmq
 from domain.values import new_id
 from ops.servers.rabbitmq import RabbitMQ
@@ -33,7 +34,7 @@ from ops.stack import Stack
 from tests.tcp_proxy import TcpProxy
 from workers.broker import StockyardWorker, StoreAway, make_broker, queue_name
 from workers.consumer import StockyardConsumer
-from workers.control import Probe, consumers_alive, drain
+from workers.control import consumers_alive, drain
 
 KIND = "test.work"
 

@@ -1,0 +1,432 @@
+"""The job ledger: accepted once, claimed once, ended once, and nothing vanishes (P1, P2, P7)."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from domain.bootstrap import Services
+from domain.errors import (
+    Conflict,
+    IdempotencyKeyReused,
+    JobFinished,
+    JobNotReplayable,
+    JobRunning,
+    NotFound,
+    OutOfStock,
+    TryAgain,
+)
+from domain.inventory.commands import Item, Release, Reserve
+from domain.jobs.models import Claimed
+from domain.jobs.service import JobQuery
+from domain.values import new_id
+from tests.conftest import MovableClock
+from tests.factories import Shop, eventually
+
+RELEASE = Release(reservation_id="r")
+
+
+async def submitted(services: Services, *, owner: str = "ada", key: str | None = None) -> str:
+    """A job of a kind that is claimed one by one."""
+    return (await services.jobs.submit(RELEASE, owner=owner, key=key or new_id())).job_id
+
+
+async def claimed(services: Services, job_id: str) -> Claimed:
+    job = await services.runs.claim(job_id)
+    assert job is not None
+    return job
+
+
+async def state_of(services: Services, job_id: str) -> str:
+    return str((await services.jobs.get(job_id, owner=None))["state"])
+
+
+# -- accepting --
+
+
+async def test_one_key_fifty_times_at_once_is_one_job(services: Services):
+    answers = await asyncio.gather(*(services.jobs.submit(RELEASE, owner="ada", key="k") for _ in range(50)))
+    assert len({answer.job_id for answer in answers}) == 1
+    assert Counter(answer.replayed for answer in answers) == {False: 1, True: 49}
+    assert await services.database["jobs"].count_documents({}) == 1
+
+
+async def test_one_key_from_two_processes_at_once_is_one_job(services: Services, rewire):
+    both = [services, rewire()]
+    answers = await asyncio.gather(
+        *(each.jobs.submit(RELEASE, owner="ada", key=f"k{n}") for n in range(10) for each in both)
+    )
+    assert Counter(answer.replayed for answer in answers) == {False: 10, True: 10}
+    assert await services.database["jobs"].count_documents({}) == 10
+
+
+async def test_a_used_key_with_another_body_is_refused(services: Services):
+    first = await submitted(services, key="k")
+    with pytest.raises(IdempotencyKeyReused):
+        await services.jobs.submit(Release(reservation_id="another"), owner="ada", key="k")
+    assert await services.database["jobs"].count_documents({}) == 1
+    assert (await services.jobs.submit(RELEASE, owner="ada", key="k")).job_id == first
+
+
+async def test_of_two_bodies_under_one_key_at_once_one_is_accepted(services: Services):
+    commands = [Release(reservation_id=str(n)) for n in range(10)]
+    answers = await asyncio.gather(
+        *(services.jobs.submit(command, owner="ada", key="k") for command in commands), return_exceptions=True
+    )
+    refused = [answer for answer in answers if isinstance(answer, IdempotencyKeyReused)]
+    assert len(refused) == 9
+    assert await services.database["jobs"].count_documents({}) == 1
+
+
+async def test_a_key_is_of_its_owner_and_kind(services: Services):
+    reserve = Reserve(items=(Item(sku="A", quantity=1),))
+    answers = [
+        await services.jobs.submit(RELEASE, owner="ada", key="k"),
+        await services.jobs.submit(RELEASE, owner="bob", key="k"),
+        await services.jobs.submit(reserve, owner="ada", key="k"),
+    ]
+    assert [answer.replayed for answer in answers] == [False] * 3
+
+
+async def test_a_job_is_shown_to_its_owner_and_to_ops(services: Services):
+    job_id = await submitted(services, owner="ada")
+    assert (await services.jobs.get(job_id, owner="ada"))["_id"] == job_id
+    with pytest.raises(NotFound):
+        await services.jobs.get(job_id, owner="bob")
+    with pytest.raises(NotFound):
+        await services.jobs.get("nothing", owner=None)
+
+
+async def test_jobs_are_found_by_owner_state_kind_and_age_newest_first(services: Services, clock: MovableClock):
+    ids = [await submitted(services, owner=owner) for owner in ("ada", "bob", "ada")]
+    await services.jobs.cancel(ids[2], owner="ada", by="ada")
+
+    async def found(**query: object) -> list[str]:
+        return [job["_id"] for job in await services.jobs.find(JobQuery(**query))]  # type: ignore[arg-type]
+
+    assert await found() == ids[::-1]
+    assert await found(limit=2) == [ids[2], ids[1]]
+    assert await found(before=ids[1]) == [ids[0]]
+    assert await found(owner="ada") == [ids[2], ids[0]]
+    assert await found(state="cancelled") == [ids[2]]
+    assert await found(kind="orders.place") == []
+    assert await found(older_than=clock() - timedelta(minutes=1)) == []
+    assert await found(older_than=clock() + timedelta(minutes=1), owner="bob") == [ids[1]]
+
+
+# -- claiming --
+
+
+async def test_a_job_is_claimed_once_however_many_try(services: Services, rewire):
+    ids = [await submitted(services) for _ in range(5)]
+    both = [services, rewire()]
+    claims = await asyncio.gather(*(each.runs.claim(job_id) for _ in range(10) for job_id in ids for each in both))
+    assert Counter(job.id for job in claims if job is not None) == dict.fromkeys(ids, 1)
+
+
+async def test_what_ended_is_not_claimed_again(services: Services):
+    job = await claimed(services, await submitted(services))
+    assert await services.runs.succeed(job, {"done": True})
+    assert await services.runs.claim(job.id) is None
+    assert await services.runs.claim("nothing") is None
+
+
+async def test_a_job_shows_how_far_it_is_and_how_it_ended(services: Services):
+    job = await claimed(services, await submitted(services))
+    await services.runs.progress(job, done=3, of=5)
+    assert (await services.jobs.get(job.id, owner=None))["progress"] == {"done": 3, "of": 5}
+    await services.runs.fail(job, OutOfStock(lines=[]))
+    ended = await services.jobs.get(job.id, owner=None)
+    assert (ended["state"], ended["attempts"], ended["error"]["code"]) == ("failed", 1, "out_of_stock")
+    assert [each["state"] for each in ended["history"]] == ["queued", "running", "failed"]
+
+
+async def test_the_lease_is_kept_while_the_job_runs(services: Services, clock: MovableClock):
+    job = await claimed(services, await submitted(services))
+    first = (await services.jobs.get(job.id, owner=None))["lease_until"]
+
+    async def renewed() -> bool:
+        return bool((await services.jobs.get(job.id, owner=None))["lease_until"] > first)
+
+    async with services.runs.keeping(job):
+        await eventually(renewed)
+
+
+# -- ending in spite of faults --
+
+
+async def test_a_silent_workers_job_is_taken_back_after_its_lease_and_not_before(
+    services: Services, clock: MovableClock
+):
+    job = await claimed(services, await submitted(services))
+    assert await services.relay.take_back() == 0
+    clock.move(seconds=3.1)
+    assert await services.relay.take_back() == 1
+    assert await services.relay.take_back() == 0
+    again = await claimed(services, job.id)
+    assert (again.attempts, again.attempt_id != job.attempt_id) == (2, True)
+
+
+@pytest.mark.parametrize("late", ["succeed", "fail", "retry"])
+@pytest.mark.parametrize("since", ["queued", "running", "succeeded"])
+async def test_the_late_outcome_of_an_attempt_that_lost_its_lease_is_ignored(
+    services: Services, clock: MovableClock, late: str, since: str
+):
+    job = await claimed(services, await submitted(services))
+    clock.move(seconds=3.1)
+    await services.relay.take_back()
+    if since != "queued":
+        again = await claimed(services, job.id)
+        if since == "succeeded":
+            assert await services.runs.succeed(again, {"by": "second"})
+    outcome = {
+        "succeed": lambda: services.runs.succeed(job, {"by": "first"}),
+        "fail": lambda: services.runs.fail(job, OutOfStock()),
+        "retry": lambda: services.runs.retry(job, RuntimeError("late")),
+    }
+    assert not await outcome[late]()
+    await services.drain()
+    stored = await services.jobs.get(job.id, owner=None)
+    assert stored["state"] == since
+    assert stored.get("result") == ({"by": "second"} if since == "succeeded" else None)
+    # Nobody is told of an end that was none.
+    told = await services.signals.look(job.id)
+    assert told is not None
+    assert told[1]["state"] == since
+    cached = await services.signals._cache.get(f"stockyard:job:{job.id}")
+    assert (cached is not None) == (since == "succeeded")
+
+
+async def test_a_worker_that_falls_silent_every_time_leaves_a_dead_job(services: Services, clock: MovableClock):
+    job_id = await submitted(services)
+    for _ in range(services.settings.jobs.max_attempts):
+        await claimed(services, job_id)
+        clock.move(seconds=3.1)
+        await services.relay.take_back()
+    job = await services.jobs.get(job_id, owner=None)
+    assert (job["state"], job["error"]["code"], job["attempts"]) == ("dead", "worker_lost", 5)
+    assert job["finished_at"] is not None
+
+
+async def test_a_job_that_fails_is_run_again_after_growing_pauses_and_ends_dead_with_its_error(
+    services: Services, clock: MovableClock
+):
+    job_id = await submitted(services)
+    pauses = []
+    for n in range(1, 6):
+        job = await claimed(services, job_id)
+        assert job.attempts == n
+        at = clock()
+        assert await services.runs.retry(job, RuntimeError(f"fault {n}"))
+        stored = await services.jobs.get(job_id, owner=None)
+        pauses.append((stored["not_before"] - at).total_seconds())
+    assert (stored["state"], stored["attempts"]) == ("dead", 5)
+    assert stored["error"]["fault"] == "RuntimeError: fault 5"
+    assert [each["state"] for each in stored["history"]] == ["queued", *["running", "queued"] * 4, "running", "dead"]
+    for n, pause in enumerate(pauses[:4]):
+        assert 0.05 * 2**n - 0.01 <= pause <= 0.1 * 2**n + 0.5
+    dead = await services.jobs.find(JobQuery(state="dead"))
+    assert [job["_id"] for job in dead] == [job_id]
+
+
+async def test_a_verb_that_asks_to_be_run_again_does_not_use_up_its_attempts(
+    services: Services, clock: MovableClock
+):
+    job_id = await submitted(services)
+    for _ in range(services.settings.jobs.max_attempts + 2):
+        job = await claimed(services, job_id)
+        assert job.attempts == 1
+        await services.runs.retry(job, TryAgain("busy"), seconds=7)
+    stored = await services.jobs.get(job_id, owner=None)
+    assert (stored["state"], stored["attempts"]) == ("queued", 0)
+    assert timedelta(seconds=6) < stored["not_before"] - clock() <= timedelta(seconds=7)
+
+
+async def test_a_verb_that_asks_for_ever_is_given_up(services: Services, clock: MovableClock):
+    job_id = await submitted(services)
+    job = await claimed(services, job_id)
+    clock.move(hours=23)
+    await services.runs.retry(job, TryAgain("busy"), seconds=1)
+    assert await state_of(services, job_id) == "queued"
+    job = await claimed(services, job_id)
+    clock.move(hours=1, seconds=1)
+    await services.runs.retry(job, TryAgain("busy"), seconds=1)
+    stored = await services.jobs.get(job_id, owner=None)
+    assert (stored["state"], "busy" in stored["error"]["fault"]) == ("dead", True)
+
+
+async def test_a_batched_job_that_fails_is_postponed_and_ends_dead(services: Services, shop: Shop):
+    await shop.stock(A=1)
+    job_id = (await shop.submit(A=1)).job_id
+    for n in range(1, 5):
+        await services.runs.postpone(job_id, RuntimeError("fault"))
+        job = await shop.job(job_id)
+        assert (job["state"], job["attempts"]) == ("queued", n)
+    await services.runs.postpone(job_id, TryAgain("busy"), seconds=1)
+    assert (await shop.job(job_id))["attempts"] == 4
+    await services.runs.postpone(job_id, RuntimeError("the last"))
+    job = await shop.job(job_id)
+    assert (job["state"], job["error"]["fault"]) == ("dead", "RuntimeError: the last")
+    await services.order_placing.settle(job_id)
+    assert await shop.levels("A") == (1, 0)
+
+
+# -- cancelling and replaying --
+
+
+async def test_a_queued_job_can_be_cancelled_and_twice_is_as_once(services: Services):
+    job_id = await submitted(services)
+    for _ in range(2):
+        job = await services.jobs.cancel(job_id, owner="ada", by="ada")
+        assert (job["state"], len(job["history"])) == ("cancelled", 2)
+    assert await services.runs.claim(job_id) is None
+    with pytest.raises(NotFound):
+        await services.jobs.cancel(job_id, owner="bob", by="bob")
+
+
+async def test_a_running_job_and_a_finished_one_cannot_be_cancelled(services: Services):
+    job = await claimed(services, await submitted(services))
+    with pytest.raises(JobRunning):
+        await services.jobs.cancel(job.id, owner="ada", by="ada")
+    await services.runs.succeed(job, None)
+    with pytest.raises(JobFinished):
+        await services.jobs.cancel(job.id, owner="ada", by="ada")
+    assert await state_of(services, job.id) == "succeeded"
+
+
+async def test_a_dead_job_can_be_cancelled(services: Services, shop: Shop):
+    job_id = await submitted(services)
+    for _ in range(services.settings.jobs.max_attempts):
+        await services.runs.retry(await claimed(services, job_id), RuntimeError("fault"))
+    assert await state_of(services, job_id) == "dead"
+    job = await services.jobs.cancel(job_id, owner=None, by="ops")
+    assert (job["state"], job["error"]["code"]) == ("cancelled", "internal")
+
+
+async def test_a_cancel_that_races_a_claim_has_one_winner(services: Services):
+    for _ in range(10):
+        job_id = await submitted(services)
+        claim, cancel = await asyncio.gather(
+            services.runs.claim(job_id),
+            services.jobs.cancel(job_id, owner="ada", by="ada"),
+            return_exceptions=True,
+        )
+        if claim is None:
+            assert await state_of(services, job_id) == "cancelled"
+        else:
+            assert isinstance(cancel, JobRunning)
+
+
+async def test_a_dead_job_that_is_replayed_runs_again_and_has_one_effect(services: Services, shop: Shop):
+    await shop.stock(A=5)
+    job_id = (await shop.submit(A=2)).job_id
+    for _ in range(services.settings.jobs.max_attempts):
+        await services.runs.postpone(job_id, RuntimeError("fault"))
+    assert (await shop.job(job_id))["state"] == "dead"
+    job = await services.jobs.replay(job_id, by="ops")
+    assert (job["state"], job["attempts"], job["error"]) == ("queued", 0, None)
+    await services.drain()
+    assert (await shop.work(job_id))["state"] == "succeeded"
+    await shop.work(job_id)
+    assert await shop.levels("A") == (3, 2)
+    with pytest.raises(JobNotReplayable):
+        await services.jobs.replay(job_id, by="ops")
+    await shop.check_books()
+
+
+@pytest.mark.parametrize("units", [0, 5])
+async def test_a_rejected_order_that_is_replayed_is_decided_anew(services: Services, shop: Shop, units: int):
+    await shop.stock(A=1)
+    order = await shop.place(A=2)
+    assert order["state"] == "rejected"
+    if units:
+        await shop.adjust("A", units)
+    await services.jobs.replay(order["id"], by="ops")
+    job = await shop.work(order["id"])
+    again = await shop.order(order["id"])
+    if units:
+        assert (job["state"], again["state"], again["rejection"]) == ("succeeded", "reserved", None)
+        assert await shop.levels("A") == (4, 2)
+        assert (await shop.pay(order["id"]))["order_state"] == "paid"
+    else:
+        assert (job["state"], again["state"]) == ("failed", "rejected")
+        assert again["rejection"]["code"] == "out_of_stock"
+    assert await services.database["orders"].count_documents({}) == 1
+    await shop.check_books()
+
+
+async def test_a_cancelled_job_can_be_replayed(services: Services):
+    job_id = await submitted(services)
+    await services.jobs.cancel(job_id, owner="ada", by="ada")
+    await services.drain()
+    await services.jobs.replay(job_id, by="ops")
+    told = await services.signals.look(job_id)
+    assert told is not None
+    assert told[1]["state"] == "queued"
+    assert (await claimed(services, job_id)).attempts == 1
+
+
+async def test_replaying_what_runs_or_is_unknown_is_refused(services: Services):
+    job = await claimed(services, await submitted(services))
+    with pytest.raises(JobNotReplayable):
+        await services.jobs.replay(job.id, by="ops")
+    with pytest.raises(NotFound):
+        await services.jobs.replay("nothing", by="ops")
+
+
+# -- compacting --
+
+
+async def test_a_compacted_job_keeps_its_key_and_outcome(services: Services, clock: MovableClock):
+    job = await claimed(services, await submitted(services, key="k"))
+    await services.runs.fail(job, OutOfStock(lines=[]))
+    assert await services.relay.compact() == 0
+    clock.move(hours=24, seconds=5)
+    assert await services.relay.compact() == 1
+    stored = await services.jobs.get(job.id, owner=None)
+    assert stored.keys().isdisjoint({"payload", "history", "progress"})
+    assert (stored["state"], stored["error"]["code"]) == ("failed", "out_of_stock")
+    again = await services.jobs.submit(RELEASE, owner="ada", key="k")
+    assert (again.job_id, again.state, again.replayed) == (job.id, "failed", True)
+    with pytest.raises(IdempotencyKeyReused):
+        await services.jobs.submit(Release(reservation_id="x"), owner="ada", key="k")
+    with pytest.raises(Conflict) as refused:
+        await services.jobs.replay(job.id, by="ops")
+    assert "compacted" in refused.value.detail["reason"]
+
+
+async def test_what_was_still_open_when_the_sweep_passed_is_compacted_once_it_ends(
+    services: Services, clock: MovableClock
+):
+    job_id = await submitted(services)
+    clock.move(hours=25)
+    assert await services.relay.compact() == 0
+    assert (await services.jobs.get(job_id, owner=None))["payload"] == RELEASE.payload()
+    await services.runs.succeed(await claimed(services, job_id), {"x": 1})
+    assert await services.relay.compact() == 1
+    assert "payload" not in await services.jobs.get(job_id, owner=None)
+    assert await services.relay.compact() == 0
+
+
+# -- telling --
+
+
+async def test_whoever_waits_for_a_job_is_told_at_its_end(services: Services):
+    job = await claimed(services, await submitted(services))
+    waiting = asyncio.create_task(services.signals.wait(job.id, seconds=30))
+    await eventually(lambda: job.id in services.signals._waiting)
+    await services.runs.succeed(job, {"x": 1})
+    async with asyncio.timeout(5):
+        found = await waiting
+    assert found is not None
+    assert (found[0], found[1]["state"], found[1]["result"]) == ("ada", "succeeded", {"x": 1})
+    assert services.signals._waiting == {}
+
+
+async def test_whoever_waits_in_vain_is_answered_in_time(services: Services):
+    job_id = await submitted(services)
+    found = await services.signals.wait(job_id, seconds=0.05)
+    assert found is not None
+    assert found[1]["state"] == "queued"
+    assert await services.signals.wait("nothing", seconds=5) is None

@@ -1,0 +1,237 @@
+"""A `202` is kept although the broker was away, or lost the message (P1)."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from domain.bootstrap import Services
+from domain.errors import TryAgain
+from domain.jobs import dispatch
+from domain.ports import JobMessage, QueueDepth
+from tests.conftest import MovableClock
+from tests.factories import Shop
+from tests.fakes import FakeJobQueue
+
+
+class Broker(FakeJobQueue):
+    """With consumers, and messages that get lost."""
+
+    async def depth(self, pool: str) -> QueueDepth | None:
+        return None if self.away else QueueDepth(ready=len(self.waiting.get(pool, ())), consumers=1)
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+@pytest.fixture
+def office(rewire: Callable[..., Services], broker: Broker) -> Services:
+    """Services that publish to the fake broker."""
+    return rewire(queue=broker)
+
+
+@pytest.fixture
+async def shop(office: Services) -> Shop:
+    shop = Shop(office)
+    await shop.stock(A=100)
+    return shop
+
+
+def sent(broker: Broker) -> list[str]:
+    """The jobs whose messages a worker of the orders takes now."""
+    return [message.job_id for message in broker.take("orders")]
+
+
+async def test_an_accepted_job_is_sent_and_marked_for_much_later(
+    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+):
+    job_id = (await shop.submit(A=1)).job_id
+    (message,) = broker.take("orders")
+    assert message == JobMessage(job_id, "orders.place", "orders")
+    await office.drain()
+    job = await shop.job(job_id)
+    assert job["dispatched_at"] is not None
+    assert job["not_before"] - job["dispatched_at"] == timedelta(minutes=10)
+    clock.move(minutes=9)
+    assert await office.relay.send_due() == 0
+    clock.move(minutes=2)
+    assert await office.relay.send_due() == 1
+    assert sent(broker) == [job_id]
+
+
+async def test_a_replayed_request_sends_nothing(office: Services, shop: Shop, broker: Broker):
+    first = await shop.submit(key="k", A=1)
+    assert sent(broker) == [first.job_id]
+    again = await shop.submit(key="k", A=1)
+    assert again.replayed
+    assert sent(broker) == []
+
+
+async def test_what_was_accepted_while_the_broker_was_away_is_sent_once_it_is_back(
+    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+):
+    broker.away = True
+    ids = [(await shop.submit(A=1)).job_id for _ in range(3)]
+    await office.drain()
+    assert [(await shop.job(job_id)).get("dispatched_at") for job_id in ids] == [None] * 3
+    assert await office.relay.send_due() == 0
+    clock.move(seconds=3.1)
+    assert await office.relay.send_due() == 0
+    broker.away = False
+    assert await office.relay.send_due() == 3
+    assert sent(broker) == ids
+    await office.drain()
+    assert await office.relay.send_due() == 0
+    for job_id in ids:
+        assert (await shop.work(job_id))["state"] == "succeeded"
+    assert await shop.levels("A") == (97, 3)
+
+
+async def test_what_the_relay_has_sent_is_not_sent_again_in_its_next_round(
+    office: Services, shop: Shop, broker: Broker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+):
+    broker.away = True
+    await shop.submit(A=1)
+    broker.away = False
+    monkeypatch.setattr(dispatch, "MARK_LINGER", 1.0)
+    clock.move(seconds=3.1)
+    assert [await office.relay.send_due() for _ in range(3)] == [1, 0, 0]
+
+
+async def test_a_message_that_was_lost_is_sent_again_once_its_queue_is_empty(
+    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+):
+    lost = (await shop.submit(A=1)).job_id
+    assert sent(broker) == [lost]
+    waits = (await shop.submit(A=1)).job_id
+    await office.drain()
+    clock.move(seconds=3.1)
+    # Another message waits in the queue: perhaps this one does, too.
+    assert await office.relay.send_lost() == 0
+    assert sent(broker) == [waits]
+    assert await office.relay.send_lost() == 2
+    assert sent(broker) == [lost, waits]
+    assert await office.relay.send_lost() == 0
+
+
+@pytest.mark.parametrize("ready", [False, True])
+async def test_nothing_counts_as_lost_while_nobody_can_tell(
+    office: Services, shop: Shop, broker: Broker, clock: MovableClock, monkeypatch, *, ready: bool
+):
+    await shop.submit(A=1)
+    broker.take("orders")
+    await office.drain()
+    clock.move(seconds=3.1)
+    if ready:
+        broker.away = True
+    else:
+
+        async def unattended(_: str) -> QueueDepth:
+            return QueueDepth(ready=0, consumers=0)
+
+        monkeypatch.setattr(broker, "depth", unattended)
+    assert await office.relay.send_lost() == 0
+
+
+async def test_what_is_sent_twice_runs_once(office: Services, shop: Shop, broker: Broker, clock: MovableClock):
+    placed = (await shop.submit(A=1)).job_id
+    clock.move(minutes=11)
+    await office.drain()
+    clock.move(minutes=11)
+    await office.relay.send_due()
+    assert sent(broker) == [placed, placed]
+    await asyncio.gather(shop.work(placed), shop.work(placed))
+    assert await shop.levels("A") == (99, 1)
+    paid = await shop.submit_payment(placed)
+    await asyncio.gather(*(shop.work(paid) for _ in range(5)))
+    job = await shop.job(paid)
+    assert (job["state"], job["attempts"]) == ("succeeded", 1)
+    assert (await shop.order(placed))["state"] == "paid"
+    await shop.check_books()
+
+
+async def test_a_job_that_waits_for_its_next_run_is_not_put_off_by_the_mark_of_its_first_message(
+    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+):
+    batched = (await shop.submit(A=1)).job_id
+    await office.runs.postpone(batched, TryAgain("busy"), seconds=1)
+    order = await shop.place(A=1)
+    claimed = await shop.submit_payment(order["id"])
+    job = await office.runs.claim(claimed)
+    assert job is not None
+    await office.runs.retry(job, TryAgain("no answer yet"), seconds=1)
+    broker.take("orders")
+    # The marks of the first messages come now.
+    await office.drain()
+    assert await office.relay.send_due() == 0
+    clock.move(seconds=1.1)
+    assert await office.relay.send_due() == 2
+    assert sorted(sent(broker)) == sorted([batched, claimed])
+
+
+async def test_a_pause_before_the_next_run_is_kept_although_the_queue_is_empty(
+    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+):
+    order = await shop.place(A=1)
+    broker.take("orders")
+    payment = await shop.submit_payment(order["id"])
+    broker.take("orders")
+    await office.drain()
+    clock.move(seconds=60)
+    job = await office.runs.claim(payment)
+    assert job is not None
+    await office.runs.retry(job, TryAgain("the provider asks for patience"), seconds=30)
+    postponed = (await shop.submit(A=1)).job_id
+    broker.take("orders")
+    await office.drain()
+    clock.move(seconds=60)
+    await office.runs.postpone(postponed, TryAgain("busy"), seconds=30)
+    clock.move(seconds=-35)
+    assert await office.relay.send_lost() == 0
+    clock.move(seconds=70)
+    assert await office.relay.send_due() == 2
+
+
+async def test_a_replayed_job_is_sent_and_marked_as_a_new_one(
+    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+):
+    order = await shop.place(A=1)
+    await office.drain()
+    job_id = await shop.submit_payment(order["id"], source="sandbox:decline")
+    assert (await shop.work(job_id))["state"] == "failed"
+    broker.take("orders")
+    await office.jobs.replay(job_id, by="ops")
+    assert sent(broker) == [job_id]
+    await office.drain()
+    job = await shop.job(job_id)
+    assert job["not_before"] - clock() > timedelta(minutes=9)
+
+
+async def test_a_job_that_was_taken_back_is_sent_at_once(
+    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+):
+    order = await shop.place(A=1)
+    payment = await shop.submit_payment(order["id"])
+    await office.drain()
+    broker.take("orders")
+    assert await office.runs.claim(payment) is not None
+    clock.move(seconds=3.1)
+    assert await office.relay.take_back() == 1
+    assert await office.relay.send_due() == 1
+    assert sent(broker) == [payment]
+
+
+async def test_the_real_broker_takes_what_waited(services: Services, rewire, clock: MovableClock):
+    away = Broker()
+    away.away = True
+    shop = Shop(rewire(queue=away))
+    await shop.stock(A=1)
+    await shop.submit(A=1)
+    clock.move(seconds=3.1)
+    assert await services.relay.send_due() == 1
+    depth = await services.queue.depth("orders")
+    assert depth is not None
+    assert depth.ready == 1
