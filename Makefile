@@ -23,7 +23,7 @@ dev: setup ## the same, reloading on change
 	@$(PYTHON) -m ops.up --reload
 
 down: setup ## stop what is left of `make up`
-	@$(PYTHON) -m ops.stack down
+	@$(PYTHON) -m ops.up --down
 
 test: setup ## all tests, on the real stack (PYTEST_ARGS='-k orders')
 	@$(PYTHON) -m pytest $(PYTEST_ARGS)

@@ -7,17 +7,17 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.middleware.gzip import GZipMiddleware
 
 from api import errors, openapi
+from api.access import access_log
 from api.backlog import Backlog
 from api.gate import Gate, LoadShedding
-from api.middleware import BodyLimit, RequestContext
+from api.middleware import BodyLimit, CompressedReads, RequestContext
 from api.routes import auth, events, health, inventory, jobs, orders, products, reservations
 from api.waiting import Stopping
 from domain.bootstrap import open_services
 from domain.observe import logger
-from domain.settings import Api, Settings
+from domain.settings import Settings
 
 log = logger(__name__)
 
@@ -47,7 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     errors.install(app)
-    _add_middleware(app, settings.api)
+    _add_middleware(app, settings)
     return app
 
 
@@ -70,19 +70,19 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
     log.info("api.stopped")
 
 
-def _add_middleware(app: FastAPI, settings: Api) -> None:
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """The last one added is the first that a request meets."""
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
-    gate = Gate(settings.max_concurrency)
+    app.add_middleware(BodyLimit, limit=settings.api.max_body_bytes)
+    gate = Gate(settings.api.max_concurrency)
     app.state.gate = gate
     app.add_middleware(LoadShedding, gate=gate)
-    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
-    if settings.cors_origins:
+    app.add_middleware(CompressedReads, minimum_size=1024, compresslevel=5)
+    if settings.api.cors_origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=settings.cors_origins,
+            allow_origins=settings.api.cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=SENT,
             expose_headers=READ,
         )
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, log_access=access_log(settings.log))

@@ -87,7 +87,8 @@ def bearer(request: Request) -> str:
     return token.strip()
 
 
-async def _idempotency_key(request: Request) -> str:
+def idempotency_key(request: Request) -> str:
+    """The request's key. Raises BadRequest where there is none, or none that will do."""
     key = request.headers.get("idempotency-key")
     if key is None:
         raise BadRequest(400, "idempotency_key_missing", "This request needs an Idempotency-Key header.")
@@ -95,6 +96,10 @@ async def _idempotency_key(request: Request) -> str:
         message = "An Idempotency-Key is 1 to 200 visible ASCII characters, without spaces."
         raise BadRequest(400, "idempotency_key_invalid", message)
     return key
+
+
+async def _key(request: Request) -> str:
+    return idempotency_key(request)
 
 
 async def _services(request: Request) -> Services:
@@ -126,7 +131,7 @@ async def _older_than(
     return age if isinstance(age, timedelta) else None
 
 
-IdempotencyKey = Annotated[str, Depends(_idempotency_key)]
+IdempotencyKey = Annotated[str, Depends(_key)]
 Public = Annotated[Services, Depends(_services)]
 Wait = Annotated[float, Depends(_wait)]
 OlderThan = Annotated[timedelta | None, Depends(_older_than)]

@@ -10,10 +10,11 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError
+from pymongo.errors import PyMongoError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from domain.changes import store_is_away
 from domain.errors import (
     Conflict,
     DomainError,
@@ -45,8 +46,6 @@ RETRY_AFTER = {"Retry-After": "1"}
 CHALLENGE = 'Bearer realm="stockyard"'
 #: Bounds of what a validation problem tells.
 MOST_ERRORS, LONGEST_TEXT = 20, 200
-#: Labels of PyMongo on errors that a repetition may cure.
-TRANSIENT = ("TransientTransactionError", "RetryableWriteError", "UnknownTransactionCommitResult")
 #: Codes and sentences of what the framework finds wrong.
 _FRAMEWORK = {
     404: ("route_not_found", "There is no such route."),
@@ -198,8 +197,7 @@ def _methods(request: Request) -> list[str]:
 
 
 def _store_error(request: Request, error: PyMongoError) -> Response:
-    away = isinstance(error, ConnectionFailure | ExecutionTimeout)
-    if not away and not any(error.has_error_label(label) for label in TRANSIENT):
+    if not store_is_away(error):
         raise error
     log.warning("the store is away", error=type(error).__name__)
     return _busy(request, error)

@@ -23,6 +23,8 @@ log = logger(__name__)
 
 #: Where uvicorn's workers find the app.
 APP = "api.main:app"
+#: Seconds that a worker has to import the app, and later to answer its parent, before it is replaced.
+HEALTH_PATIENCE = 60
 MULTIPROC = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -76,6 +78,7 @@ def serve(settings: Api, sockets: Sequence[socket.socket]) -> int:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_worker_healthcheck=HEALTH_PATIENCE,
         timeout_graceful_shutdown=int(settings.shutdown_timeout.total_seconds()),
     )
     if settings.workers > 1:

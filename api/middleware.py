@@ -1,14 +1,15 @@
 """What happens around every request. Pure ASGI: it is on the accept path."""
 
-import logging
 import re
 import uuid
 from time import perf_counter
 
 from prometheus_client import Counter, Histogram
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
+from api.access import AccessLog
 from api.errors import BadRequest, failed, problem_of
 from api.gate import ALWAYS_OPEN
 from domain.observe import logger
@@ -53,8 +54,9 @@ _NO_STORE = (b"cache-control", b"no-store")
 class RequestContext:
     """Gives each request its id, headers, metrics and one log line; answers what nobody else could."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, log_access: AccessLog) -> None:
         self._app = app
+        self._log_access = log_access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI calls it."""
@@ -73,7 +75,7 @@ class RequestContext:
             if not answer.status:
                 await failed(request_id)(scope, receive, answer)
         finally:
-            _record(scope, answer, perf_counter() - begun)
+            _record(scope, answer, perf_counter() - begun, self._log_access)
             reset_contextvars(**tokens)
 
 
@@ -116,21 +118,21 @@ def _routed_method(scope: Scope) -> str:
     return "GET" if method == "HEAD" and scope["path"] != STREAM else method
 
 
-def _record(scope: Scope, answer: _Answer, seconds: float) -> None:
+def _record(scope: Scope, answer: _Answer, seconds: float, log_access: AccessLog) -> None:
     template = getattr(scope.get("route"), "path", "unmatched")
     method = scope["method"] if scope["method"] in METHODS else "OTHER"
     REQUESTS.labels(method, template, answer.status).inc()
     REQUEST_SECONDS.labels(method, template).observe(seconds)
-    level = logging.DEBUG if scope["path"] in ALWAYS_OPEN else logging.INFO
-    if logging.getLogger(__name__).isEnabledFor(level):
-        log.log(
-            level,
-            "request",
-            method=method,
-            route=template,
-            status=answer.status,
-            ms=round(seconds * 1000, 1),
-            account_id=scope.get("account_id"),
+    if scope["path"] not in ALWAYS_OPEN:
+        log_access(
+            {
+                "method": method,
+                "route": template,
+                "status": answer.status,
+                "ms": round(seconds * 1000, 1),
+                "account_id": scope.get("account_id"),
+                "request_id": scope["request_id"],
+            }
         )
 
 
@@ -178,3 +180,12 @@ def _counted(receive: Receive, limit: int) -> Receive:
 
 def _too_large(limit: int) -> BadRequest:
     return BadRequest(413, "body_too_large", f"A body has at most {limit} bytes.")
+
+
+class CompressedReads(GZipMiddleware):
+    """Compresses what is read. Answers to writes are too small to be worth a look."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI calls it."""
+        reads = scope["type"] == "http" and scope["method"] == "GET"
+        await (super().__call__ if reads else self.app)(scope, receive, send)

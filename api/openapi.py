@@ -1,13 +1,18 @@
 """The OpenAPI document: FastAPI's, with problems in place of its own error form."""
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic.json_schema import models_json_schema
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from api.body import JsonBody
 from api.errors import PROBLEM_JSON
 from api.schemas.common import Problem
+from api.submission import Submits
 
 _REF = "#/components/schemas/{model}"
 #: FastAPI's own error form, which no answer of ours has.
@@ -35,15 +40,33 @@ def problems(*statuses: int) -> Responses:
 def document(app: FastAPI) -> dict[str, Any]:
     """What `/openapi.json` answers."""
     schema = FastAPI.openapi(app)
-    _, defined = models_json_schema([(Problem, "serialization")], ref_template=_REF)
     models = schema["components"]["schemas"]
-    models |= defined["$defs"]
     for name in _NOT_OURS:
         models.pop(name, None)
+    bodies = list(_bodies(app))
+    wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [(Problem, "serialization")]
+    wanted += [(body.model, "validation") for _, body in bodies]
+    refs, defined = models_json_schema(wanted, ref_template=_REF)
+    models |= defined["$defs"]
+    for route, body in bodies:
+        content: dict[str, Any] = {"schema": refs[body.model, "validation"]}
+        if body.examples:
+            content["examples"] = body.examples
+        operation = schema["paths"][route.path_format][next(iter(route.methods or ())).lower()]
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     for path in schema["paths"].values():
         for operation in path.values():
             _problems(operation)
     return schema
+
+
+def _bodies(app: FastAPI) -> Iterator[tuple[APIRoute, JsonBody[Any]]]:
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            for each in route.dependant.dependencies:
+                body = each.call.json_body if isinstance(each.call, Submits) else each.call
+                if isinstance(body, JsonBody):
+                    yield route, body
 
 
 def _problems(operation: dict[str, Any]) -> None:

@@ -14,10 +14,26 @@ import pymongo
 from pymongo import InsertOne, UpdateMany, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ClientBulkWriteException
+from pymongo.errors import ClientBulkWriteException, ConnectionFailure, PyMongoError
+from pymongo.results import ClientBulkWriteResult
 
 Doc: TypeAlias = dict[str, Any]
 Database: TypeAlias = AsyncDatabase[Doc]
+
+#: Error codes of a store that is stopping, starting, or changing its primary.
+STOPPING = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
+#: Labels of PyMongo on errors that a repetition may cure.
+TRANSIENT = ("TransientTransactionError", "RetryableWriteError", "UnknownTransactionCommitResult")
+
+
+def store_is_away(error: BaseException) -> bool:
+    """Whether the store could not be reached, was stopping, or did not answer in time: nobody's mistake."""
+    if isinstance(error, ConnectionFailure):
+        return True
+    if not isinstance(error, PyMongoError):
+        return False
+    code = getattr(error, "code", None)
+    return error.timeout or code in STOPPING or any(error.has_error_label(label) for label in TRANSIENT)
 
 
 class GuardFailed(Exception):
@@ -102,11 +118,19 @@ class Changes:
         operations += [InsertOne(doc, namespace=f"{prefix}.{collection}") for collection, doc in self.riders]
         if not operations:
             return
-        matched = await update_all(database, operations, session=session)
+        try:
+            matched = await update_all(database, operations, session=session)
+        except ClientBulkWriteException as error:
+            # A rider is there already, as when all this was applied before: the guards come first and tell.
+            self._check(_matched(error.partial_result) if error.partial_result else {})
+            raise
+        self._check(matched)
+
+    def _check(self, matched: Mapping[int, int]) -> None:
         failed = [
             guard.name
             for index, guard in enumerate(self.guards)
-            if guard.expect is not None and matched[index] != guard.expect
+            if guard.expect is not None and matched.get(index, guard.expect) != guard.expect
         ]
         if failed:
             raise GuardFailed(failed)
@@ -117,11 +141,15 @@ async def update_all(
 ) -> dict[int, int]:
     """Runs the operations in one command, in order; answers how many documents each update matched, by index.
 
-    Raises PyMongoError as a single operation would.
+    Raises PyMongoError as a single operation would, and ClientBulkWriteException where one is refused.
     """
     try:
         result = await database.client.bulk_write(operations, session=session, verbose_results=True)
     except ClientBulkWriteException as error:
         # What went wrong is inside, with the labels that tell `with_transaction` to run again.
         raise (error.error or error) from error
+    return _matched(result)
+
+
+def _matched(result: ClientBulkWriteResult) -> dict[int, int]:
     return {index: each.matched_count for index, each in result.update_results.items()}

@@ -29,6 +29,8 @@ class Mongo(BaseSettings):
     database: str = Field(default="stockyard", pattern=r"^[A-Za-z0-9_-]{1,38}$")
     #: The longest that one operation may take.
     timeout: Duration = _duration("10s")
+    #: How long an operation looks for a store that takes it, before its caller is told that it is away.
+    away_after: Duration = _duration("2s")
     max_pool_size: int = Field(default=20, ge=1, le=1000)
 
 
@@ -150,6 +152,8 @@ class Workers(BaseSettings):
     max_batch: int = Field(default=64, ge=1, le=1000)
     lock_ttl: Duration = _duration("5s")
     lock_wait: Duration = _duration("2s")
+    #: A queue that was not consumed for this long makes the probe fail: longer than a restart of RabbitMQ.
+    probe_silence: Duration = _duration("30s")
 
 
 class Scheduler(BaseSettings):

@@ -66,10 +66,10 @@ class Api:
         principal = Principal(account_id, "customer", scopes | set(more))
         return User(account_id, self.client, self.services.accounts._tokens.issue(principal).token)
 
-    async def until_waiting(self) -> None:
-        """Returns once some request waits or streams."""
+    async def until_waiting(self, count: int = 1) -> None:
+        """Returns once so many requests wait or stream."""
         async with asyncio.timeout(5):
-            while not self.app.state.gate.waiting:  # noqa: ASYNC110 - the gate is no event
+            while self.app.state.gate.waiting < count:  # noqa: ASYNC110 - the gate is no event
                 await asyncio.sleep(0.01)
 
     async def settle(self, job_id: str) -> None:

@@ -18,9 +18,10 @@ import dramatiq
 import structlog
 from dramatiq.asyncio import get_event_loop_thread
 from dramatiq.middleware import CurrentMessage
-from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
 from domain.bootstrap import Services
+from domain.changes import store_is_away
 from domain.errors import DomainError, TryAgain
 from domain.jobs.commands import Command
 from domain.jobs.models import Claimed
@@ -37,8 +38,6 @@ Settle: TypeAlias = Callable[[Services, str], Awaitable[None]]
 
 #: Seconds between two tries to tell the ledger of a run that the store's absence cut short.
 TELL_AGAIN = 0.5
-#: Error codes of a store that is stopping or starting.
-STOPPING = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,7 @@ async def _settle(handler: Handler, services: Services, job_id: str) -> None:
 
 
 async def _claim_and_run(handler: Handler, services: Services, job_id: str) -> None:
-    job = await services.runs.claim(job_id)
+    job = await services.runs.claim(job_id, kind=handler.command.kind)
     if job is None:
         return
     try:
@@ -185,12 +184,3 @@ async def _told(services: Services, job: Claimed, error: Exception) -> bool:
     except PyMongoError:
         return False
     return True
-
-
-def store_is_away(error: BaseException) -> bool:
-    """Whether the store could not be reached or did not answer in time: no fault of the job."""
-    if isinstance(error, ConnectionFailure):
-        return True
-    if not isinstance(error, PyMongoError):
-        return False
-    return error.timeout or getattr(error, "code", None) in STOPPING

@@ -85,7 +85,7 @@ def run(
         try:
             services = opened.get(give_up=stop)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is nothing to work with
-            log.error("the services cannot be opened", reason=repr(error))  # noqa: TRY400 - one clear line
+            log.error("the services cannot be opened", reason=str(error) or repr(error))  # noqa: TRY400 - one clear line
             return 1
         if services is None:
             return 0
@@ -93,7 +93,12 @@ def run(
         register(broker, services)
         queues = [queue_name(pool, settings.rabbitmq) for pool in pools]
         worker = StockyardWorker(broker, queues, threads=settings.workers.threads)
-        with probing(settings.workers, problems=lambda: consumers_alive(worker) + loop_alive(loop)):
+        silence = settings.workers.probe_silence.total_seconds()
+
+        def problems() -> list[str]:
+            return consumers_alive(worker, silence=silence) + loop_alive(loop)
+
+        with probing(settings.workers, problems=problems):
             worker.start()
             log.info("worker started", pools=list(pools), threads=settings.workers.threads)
             stop.wait()

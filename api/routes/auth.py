@@ -3,16 +3,18 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import APIRouter, Depends, Response
 
 from api.answers import json
+from api.body import JsonBody
 from api.deps import PUBLIC, Caller, Public, Requires
 from api.openapi import problems
-from api.routing import router
 from api.schemas.auth import AccountView, Credentials, TokenView
 from domain.accounts.models import Account
 
-routes = router("/v1", tag="accounts")
+routes = APIRouter(prefix="/v1", tags=["accounts"])
+
+Proof = Annotated[Credentials, Depends(JsonBody(Credentials))]
 
 
 @routes.post(
@@ -23,7 +25,7 @@ routes = router("/v1", tag="accounts")
     openapi_extra=PUBLIC,
     summary="Register a customer",
 )
-async def register(credentials: Credentials, services: Public) -> Account:
+async def register(credentials: Proof, services: Public) -> Account:
     """A new customer, who may write and read own orders."""
     return await services.accounts.register(credentials.email, credentials.password)
 
@@ -35,7 +37,7 @@ async def register(credentials: Credentials, services: Public) -> Account:
     openapi_extra=PUBLIC,
     summary="Get an access token",
 )
-async def log_in(credentials: Credentials, services: Public) -> Response:
+async def log_in(credentials: Proof, services: Public) -> Response:
     """A token with the scopes that the account has now."""
     token = await services.accounts.log_in(credentials.email, credentials.password)
     view = TokenView(

@@ -2,18 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.answers import json
 from api.deps import LAST_SEQ, After, Caller, Limit, Requires
 from api.openapi import problems
-from api.routing import router
 from api.schemas.events import EventPage
 from api.stream import follow
 from domain.events.rules import envelope
 
-routes = router("/v1", tag="events")
+routes = APIRouter(prefix="/v1", tags=["events"])
 
 Reader = Annotated[Caller, Depends(Requires("orders:read", "ops:read"))]
 Seq = Annotated[

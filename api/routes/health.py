@@ -3,16 +3,15 @@
 import asyncio
 from time import perf_counter
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 
 from api.answers import json
 from api.backlog import metrics_text
 from api.deps import PUBLIC, Public
-from api.routing import router
 from api.schemas.health import Alive, Readiness
 from domain.bootstrap import Ping
 
-routes = router(tag="health")
+routes = APIRouter(tags=["health"])
 
 #: Seconds that a service has to answer a ping.
 PATIENCE = 2.0

@@ -2,19 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import APIRouter, Depends, Response
 
 from api.answers import REPLAYED, json, page
-from api.deps import KEYED, Caller, Cursor, IdempotencyKey, Limit, Requires
+from api.deps import KEYED, Caller, Cursor, Limit, Requires
 from api.openapi import problems
-from api.routing import router
 from api.schemas.inventory import Adjustment, Levels, LevelView, MovementPage, MovementView
+from api.submission import Submission, Submits
 from domain.changes import Doc
 
-routes = router("/v1/inventory", tag="inventory")
+routes = APIRouter(prefix="/v1/inventory", tags=["inventory"])
 
 Reader = Annotated[Caller, Depends(Requires("inventory:read"))]
-Writer = Annotated[Caller, Depends(Requires("inventory:write"))]
+Change = Annotated[Submission[Adjustment], Depends(Submits("inventory:write", Adjustment))]
 
 
 @routes.get("/{sku}", responses=problems(404), summary="Stock of a SKU")
@@ -47,10 +47,11 @@ async def list_movements(sku: str, caller: Reader, limit: Limit = 50, cursor: Cu
     openapi_extra=KEYED,
     summary="Adjust the stock",
 )
-async def adjust(sku: str, adjustment: Adjustment, caller: Writer, key: IdempotencyKey) -> Response:
+async def adjust(sku: str, change: Change) -> Response:
     """Adds units, or takes them: never more than are available."""
+    caller, wanted = change.caller, change.body
     adjusted = await caller.services.inventory.adjust(
-        sku=sku, quantity=adjustment.quantity, reason=adjustment.reason, actor=caller.account_id, key=key
+        sku=sku, quantity=wanted.quantity, reason=wanted.reason, actor=caller.account_id, key=change.key
     )
     return json(_view(adjusted.movement), 201, REPLAYED if adjusted.replayed else None)
 

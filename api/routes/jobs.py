@@ -2,19 +2,18 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.answers import json, page
 from api.deps import Caller, Cursor, Limit, OlderThan, Requires, Wait
 from api.openapi import problems
-from api.routing import router
 from api.schemas.jobs import JobPage, JobState, JobView
 from api.waiting import find_job
 from domain.errors import NotFound
 from domain.jobs.rules import view
 from domain.jobs.service import JobQuery
 
-routes = router("/v1/jobs", tag="jobs")
+routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 Reader = Annotated[Caller, Depends(Requires("orders:read", "ops:read"))]
 Writer = Annotated[Caller, Depends(Requires("orders:write", "ops:write"))]

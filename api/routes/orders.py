@@ -2,23 +2,24 @@
 
 from typing import Annotated
 
-from fastapi import Body, Depends, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from api.answers import accepted, json, page, submit
 from api.deps import KEYED, Caller, Cursor, IdempotencyKey, Limit, Requires, Wait
 from api.errors import invalid_field
 from api.openapi import problems
-from api.routing import router
 from api.schemas.common import JobAccepted
 from api.schemas.orders import PLACE_ORDER, NewPayment, OrderPage, OrderView
+from api.submission import Submission, Submits
 from api.waiting import find_job
 from domain.errors import OrderNotFound
 from domain.orders.commands import CancelOrder, PayOrder, PlaceOrder
 
-routes = router("/v1/orders", tag="orders")
+routes = APIRouter(prefix="/v1/orders", tags=["orders"])
 
 Reader = Annotated[Caller, Depends(Requires("orders:read", "ops:read"))]
 Writer = Annotated[Caller, Depends(Requires("orders:write"))]
+Charge = Annotated[Submission[NewPayment], Depends(Submits("orders:write", NewPayment))]
 
 
 @routes.post(
@@ -30,11 +31,10 @@ Writer = Annotated[Caller, Depends(Requires("orders:write"))]
     summary="Place an order",
 )
 async def place_order(
-    order: Annotated[PlaceOrder, Body(openapi_examples=PLACE_ORDER)],
-    caller: Writer,
-    key: IdempotencyKey,
+    placed: Annotated[Submission[PlaceOrder], Depends(Submits("orders:write", PlaceOrder, PLACE_ORDER))],
 ) -> Response:
     """Accepts the order; a worker prices it and reserves its stock. The order's id is its job's."""
+    caller, order = placed.caller, placed.body
     longest = caller.services.settings.orders.max_lines
     if len(order.items) > longest:
         raise invalid_field(
@@ -42,7 +42,7 @@ async def place_order(
         )
     if any(item.unit_price is not None or item.percent_off is not None for item in order.items):
         caller.principal.require("orders:price")
-    job = await submit(caller, order, key=key)
+    job = await submit(caller, order, key=placed.key)
     here = f"/v1/orders/{job.job_id}"
     return accepted(job, state="pending", self=here, cancel=f"{here}/cancel", payments=f"{here}/payments")
 
@@ -86,11 +86,11 @@ async def cancel_order(order_id: str, caller: Writer, key: IdempotencyKey) -> Re
     openapi_extra=KEYED,
     summary="Pay an order",
 )
-async def pay_order(order_id: str, payment: NewPayment, caller: Writer, key: IdempotencyKey) -> Response:
+async def pay_order(order_id: str, charge: Charge) -> Response:
     """Charges a reserved order. The payment's id is its job's."""
-    await _require_own(caller, order_id)
-    command = PayOrder(order_id=order_id, source=payment.source)
-    job = await submit(caller, command, key=key, subject=order_id)
+    await _require_own(charge.caller, order_id)
+    command = PayOrder(order_id=order_id, source=charge.body.source)
+    job = await submit(charge.caller, command, key=charge.key, subject=order_id)
     return accepted(job, state="queued", order=f"/v1/orders/{order_id}")
 
 

@@ -2,16 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Query
+from fastapi import APIRouter, Depends, Query
 
 from api.answers import page
+from api.body import JsonBody
 from api.deps import PUBLIC, Caller, Cursor, Limit, Public, Requires
 from api.openapi import problems
-from api.routing import router
 from api.schemas.products import NewProduct, ProductPage, ProductView
 from domain.products.models import Product
 
-routes = router("/v1/products", tag="products")
+routes = APIRouter(prefix="/v1/products", tags=["products"])
 
 
 @routes.get("", openapi_extra=PUBLIC, summary="List products")
@@ -35,7 +35,8 @@ async def get_product(sku: str, services: Public) -> ProductView:
 
 @routes.post("", status_code=201, responses=problems(409), summary="Create a product")
 async def create_product(
-    product: NewProduct, caller: Annotated[Caller, Depends(Requires("catalog:write"))]
+    caller: Annotated[Caller, Depends(Requires("catalog:write"))],
+    product: Annotated[NewProduct, Depends(JsonBody(NewProduct))],
 ) -> ProductView:
     """The product, with an empty stock at the default location."""
     created = await caller.services.inventory.introduce(

@@ -2,20 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import Body, Depends, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from api.answers import accepted, json, submit
-from api.deps import KEYED, Caller, IdempotencyKey, Requires, Wait
+from api.deps import KEYED, Caller, Requires, Wait
 from api.errors import invalid_field
 from api.openapi import problems
-from api.routing import router
 from api.schemas.common import JobAccepted
 from api.schemas.reservations import RESERVE, ReservationView
+from api.submission import Submission, Submits
 from api.waiting import find_job
 from domain.errors import HoldNotFound
 from domain.inventory.commands import Release, Reserve
 
-routes = router("/v1/reservations", tag="reservations")
+routes = APIRouter(prefix="/v1/reservations", tags=["reservations"])
 
 Reader = Annotated[Caller, Depends(Requires("orders:read", "ops:read"))]
 Writer = Annotated[Caller, Depends(Requires("orders:write"))]
@@ -30,15 +30,14 @@ Writer = Annotated[Caller, Depends(Requires("orders:write"))]
     summary="Reserve stock",
 )
 async def reserve(
-    reservation: Annotated[Reserve, Body(openapi_examples=RESERVE)],
-    caller: Writer,
-    key: IdempotencyKey,
+    wanted: Annotated[Submission[Reserve], Depends(Submits("orders:write", Reserve, RESERVE))],
 ) -> Response:
     """Accepts the reservation; a worker takes the stock. The reservation's id is its job's."""
+    caller, reservation = wanted.caller, wanted.body
     longest = caller.services.settings.orders.max_lines
     if len(reservation.items) > longest:
         raise invalid_field("body", "items", kind="too_long", message=f"There are at most {longest} lines.")
-    job = await submit(caller, reservation, key=key)
+    job = await submit(caller, reservation, key=wanted.key)
     return accepted(job, state="pending", self=f"/v1/reservations/{job.job_id}")
 
 

@@ -1,7 +1,9 @@
 """The store: one client per process, durable writes, bounded waits."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
+import pymongo
 from beanie import Document, init_beanie
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
@@ -13,7 +15,7 @@ from domain.settings import Mongo
 
 def connect(settings: Mongo) -> AsyncMongoClient[Doc]:
     """A client whose writes are majority-committed and journalled, and whose times know their zone."""
-    milliseconds = int(settings.timeout.total_seconds() * 1000)
+    milliseconds = _milliseconds(settings.timeout)
     return AsyncMongoClient(
         settings.url,
         w="majority",
@@ -21,7 +23,7 @@ def connect(settings: Mongo) -> AsyncMongoClient[Doc]:
         tz_aware=True,
         retryWrites=True,
         maxPoolSize=settings.max_pool_size,
-        serverSelectionTimeoutMS=milliseconds,
+        serverSelectionTimeoutMS=_milliseconds(settings.away_after),
         connectTimeoutMS=milliseconds,
         socketTimeoutMS=milliseconds,
         appname="stockyard",
@@ -31,9 +33,14 @@ def connect(settings: Mongo) -> AsyncMongoClient[Doc]:
 async def prepare(
     client: AsyncMongoClient[Doc], settings: Mongo, models: Sequence[type[Document]]
 ) -> Database:
-    """The database with every model's collection and indexes in place. Raises ServiceAway."""
+    """The database with every model's collection and indexes in place. Raises ServiceAway.
+
+    Waits longer for the store than an operation does: it may be starting, too.
+    """
     database = client[settings.database]
     try:
+        with pymongo.timeout(settings.timeout.total_seconds()):
+            await ping(database)
         await init_beanie(database=database, document_models=list(models))
     except PyMongoError as error:
         raise ServiceAway(service="MongoDB", reason=_first_line(error)) from error
@@ -43,6 +50,10 @@ async def prepare(
 async def ping(database: Database) -> None:
     """Raises when the store is away."""
     await database.command("ping")
+
+
+def _milliseconds(time: timedelta) -> int:
+    return int(time.total_seconds() * 1000)
 
 
 def _first_line(error: PyMongoError) -> str:

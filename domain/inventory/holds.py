@@ -16,7 +16,7 @@ from domain.events.rules import cursor_lock
 from domain.events.service import Events, Recorded
 from domain.inventory import stock
 from domain.inventory.models import HOLDS
-from domain.inventory.rules import COMMITTED, EXPIRED, HELD, PAID, RELEASED, held_units, lock_key
+from domain.inventory.rules import COMMITTED, EXPIRED, GIVEN_BACK, HELD, PAID, RELEASED, held_units, lock_key
 from domain.metrics import EXPIRIES
 from domain.ports import Locks
 from domain.values import Clock
@@ -25,6 +25,7 @@ from domain.values import Clock
 TRIES = 8
 #: The most holds that one lazy reclaim ends.
 RECLAIM_LIMIT = 200
+OTHERS_FIRST = "others kept changing the same holds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,9 @@ class Holds:
     async def end(
         self, hold_ids: Iterable[str], *, cause: str, facts: Mapping[str, Any] | None = None
     ) -> list[Doc]:
-        """Ends those of the holds that are still held (for `expired`: and whose time is over); answers which.
+        """Ends those of the holds that are still held; answers which.
 
+        For `expired`, only those whose time is over; for `given_back`, only those that no order has taken.
         Raises TryAgain where others kept being first.
         """
         wanted = sorted(set(hold_ids))
@@ -84,28 +86,29 @@ class Holds:
             if recorded is not None:
                 self._events.publish(recorded)
                 return holds
-        msg = "others kept changing the same holds"
-        raise TryAgain(msg)
+        raise TryAgain(OTHERS_FIRST)
 
-    async def reclaim(self, skus: Iterable[str]) -> int:
-        """Ends expired holds on the SKUs without waiting for the scheduler; answers how many.
+    async def reclaim(self, skus: Iterable[str]) -> bool:
+        """Ends expired holds on the SKUs, many at once, without waiting for the scheduler.
 
-        Takes no locks: its caller holds those of the SKUs that it wants.
+        True where there were any, whoever ended them: their stock has to be looked at again. Takes no locks:
+        its caller holds those of the SKUs that it wants. Raises TryAgain where others kept being first.
         """
-        query = {
-            "state": HELD,
-            "expires_at": {"$lte": self._clock()},
-            "lines.sku": {"$in": sorted(set(skus))},
-        }
-        holds = await self._database[HOLDS].find(query).sort("expires_at").limit(RECLAIM_LIMIT).to_list()
-        if not holds:
-            return 0
-        recorded = await self._try(holds, EXPIRED, {})
-        if recorded is None:
-            return 0
-        EXPIRIES.labels("reclaim").inc(len(holds))
-        self._events.publish(recorded)
-        return len(holds)
+        wanted = sorted(set(skus))
+        for tried in range(TRIES):
+            holds = await self._expired_on(wanted)
+            if not holds:
+                return tried > 0
+            recorded = await self._try(holds, EXPIRED, {})
+            if recorded is not None:
+                EXPIRIES.labels("reclaim").inc(len(holds))
+                self._events.publish(recorded)
+                return True
+        raise TryAgain(OTHERS_FIRST)
+
+    async def _expired_on(self, skus: list[str]) -> list[Doc]:
+        query = {"state": HELD, "expires_at": {"$lte": self._clock()}, "lines.sku": {"$in": skus}}
+        return await self._database[HOLDS].find(query).sort("expires_at").limit(RECLAIM_LIMIT).to_list()
 
     async def expired(self, *, limit: int) -> list[str]:
         """Ids of holds whose time is over, longest first."""
@@ -117,6 +120,8 @@ class Holds:
         query: Doc = {"_id": {"$in": hold_ids}, "state": HELD}
         if cause == EXPIRED:
             query["expires_at"] = {"$lte": self._clock()}
+        if cause == GIVEN_BACK:
+            query["order_id"] = None
         return await self._database[HOLDS].find(query).sort("_id").to_list()
 
     async def _try(self, holds: Sequence[Doc], cause: str, facts: Mapping[str, Any]) -> Recorded | None:
@@ -138,12 +143,17 @@ class Holds:
 
 
 def _end_holds(changes: Changes, holds: Sequence[Doc], ending: Ending) -> None:
-    query: Doc = {"_id": {"$in": [hold["_id"] for hold in holds]}, "state": HELD}
-    if ending.cause == EXPIRED:
-        query["expires_at"] = {"$lte": ending.at}
     state = COMMITTED if ending.cause == PAID else RELEASED
     update = {"$set": {"state": state, "cause": ending.cause, "ended_at": ending.at}}
-    changes.update(HOLDS, query, update, expect=len(holds), name=f"holds {ending.cause}")
+    taken = [hold["_id"] for hold in holds if hold["order_id"] is not None]
+    free = [hold["_id"] for hold in holds if hold["order_id"] is None]
+    # An order that takes a reservation meanwhile would not end with it.
+    for ids, bound in ((taken, {}), (free, {"order_id": None})):
+        query: Doc = {"_id": {"$in": ids}, "state": HELD, **bound}
+        if ending.cause == EXPIRED:
+            query["expires_at"] = {"$lte": ending.at}
+        if ids:
+            changes.update(HOLDS, query, update, expect=len(ids), name=f"holds {ending.cause}")
 
 
 def _reservation_events(_: Changes, holds: Sequence[Doc], ending: Ending) -> list[NewEvent]:

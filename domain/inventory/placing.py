@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pymongo.errors import ConnectionFailure
-
 from domain.batching import Batcher
-from domain.changes import Changes, Database, Doc, GuardFailed
+from domain.changes import Changes, Database, Doc, GuardFailed, store_is_away
 from domain.errors import TryAgain
 from domain.events.models import NewEvent
 from domain.events.rules import cursor_lock
@@ -55,6 +53,8 @@ class Placement(Generic[Facts]):
     """What one kind of job brings to the engine."""
 
     name: str
+    #: The kind of its jobs. A message may name a job of another: such a job is left alone.
+    kind: str
     #: Units by SKU that the job takes from stock.
     wants: Callable[[Doc], Counter[str]]
     #: What else has to be read for the batch, in one go.
@@ -102,10 +102,8 @@ class Placing(Generic[Facts]):
     async def _apply(self, job_ids: list[str]) -> list[BaseException | None]:
         try:
             await self._settle(job_ids)
-        except ConnectionFailure:
-            raise
         except Exception as error:
-            if len(job_ids) == 1 or getattr(error, "timeout", False):
+            if len(job_ids) == 1 or store_is_away(error):
                 raise
             log.exception("a batch failed; its jobs are tried one by one", batch=self._placement.name)
             return await self._one_by_one(job_ids)
@@ -123,7 +121,7 @@ class Placing(Generic[Facts]):
 
     async def _settle(self, job_ids: Sequence[str]) -> None:
         for _ in range(TRIES):
-            jobs = await self._runs.queued(job_ids)
+            jobs = await self._runs.queued(job_ids, kind=self._placement.kind)
             if not jobs:
                 return
             keys = {lock_key(sku) for job in jobs for sku in self._placement.wants(job)}
@@ -138,8 +136,7 @@ class Placing(Generic[Facts]):
     async def _try(self, jobs: Sequence[Doc]) -> bool:
         skus = sorted({sku for job in jobs for sku in self._placement.wants(job)})
         decisions, shelf, cursors = await self._look(jobs, skus)
-        short = sorted({sku for decision in decisions for sku in decision.short})
-        if short and await self._holds.reclaim(short):
+        while (short := _short(decisions)) and await self._holds.reclaim(short):
             decisions, shelf, cursors = await self._look(jobs, skus)
         return await self._write(decisions, shelf, cursors)
 
@@ -175,6 +172,10 @@ class Placing(Generic[Facts]):
         self._events.publish(recorded)
         self._runs.settled(settled)
         return True
+
+
+def _short(decisions: Sequence[Decision]) -> list[str]:
+    return sorted({sku for decision in decisions for sku in decision.short})
 
 
 def _by_ending(decisions: Sequence[Decision]) -> list[tuple[Mapping[str, Any], list[Doc]]]:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from domain.changes import Doc
 from domain.errors import DomainError, HoldNotFound, NotFound, OutOfStock, UnknownSku
 from domain.events.models import NewEvent
+from domain.inventory.commands import Reserve
 from domain.inventory.holds import Holds
 from domain.inventory.models import HOLDS
 from domain.inventory.placing import Decision, Placement
@@ -24,12 +25,19 @@ class Reservations:
         self._jobs = jobs
 
     async def release(self, reservation_id: str, *, owner: str) -> dict[str, str]:
-        """Gives the stock back. Ended before, it changes nothing. Raises HoldNotFound."""
+        """Gives the stock back. Ended before, it changes nothing.
+
+        Raises HoldNotFound, also where an order has taken it.
+        """
+        await self._untaken(reservation_id, owner)
+        if not await self._holds.end([reservation_id], cause=GIVEN_BACK):
+            await self._untaken(reservation_id, owner)
+        return {"reservation_id": reservation_id}
+
+    async def _untaken(self, reservation_id: str, owner: str) -> None:
         hold = await self._holds.get(reservation_id)
         if hold is None or hold["account_id"] != owner or hold["order_id"] is not None:
             raise HoldNotFound(reservation=reservation_id)
-        await self._holds.end([reservation_id], cause=GIVEN_BACK)
-        return {"reservation_id": reservation_id}
 
     async def get(self, reservation_id: str, *, owner: str | None) -> Doc:
         """The hold; until there is one, its job stands for it, in state `pending` or `rejected`.
@@ -64,7 +72,7 @@ def placement(hold_time: timedelta) -> Placement[None]:
         ending = {"state": SUCCEEDED, "result": {"state": HELD}}
         return Decision(job, ending, inserts={HOLDS: hold}, events=[event])
 
-    return Placement(name="reserve", wants=wants, read=_nothing, decide=decide)
+    return Placement(name="reserve", kind=Reserve.kind, wants=wants, read=_nothing, decide=decide)
 
 
 def wants(job: Doc) -> Counter[str]:

@@ -1,12 +1,13 @@
 """Handing accepted jobs to the broker, and marking those that it confirmed."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pymongo.errors import PyMongoError
 
 from domain.batching import Batcher
-from domain.changes import Database
+from domain.changes import Changes, Database
 from domain.jobs.models import JOBS
 from domain.jobs.rules import QUEUED
 from domain.metrics import BATCH_SIZE
@@ -25,8 +26,9 @@ class Dispatcher:
     """Sends job messages with confirms, many at once.
 
     The mark moves a job's `not_before` from "shortly after it was accepted" to "long after it was sent".
-    It is one update for all that were confirmed within a second, it skips those that a worker has taken
-    since, and one that is lost costs a second message, which does nothing.
+    It is one update for all that were confirmed within a second, it skips those that a worker has begun
+    since (they may wait for another run by now), and one that is lost costs a second message, which does
+    nothing.
     """
 
     def __init__(self, *, database: Database, queue: JobQueue, settings: JobSettings, clock: Clock) -> None:
@@ -36,7 +38,7 @@ class Dispatcher:
         self._clock = clock
         self._sends: Batcher[JobMessage, bool] = Batcher(self._publish, max_size=256)
         self._marks: Batcher[str, None] = Batcher(
-            self._mark, max_size=1000, observe=BATCH_SIZE.labels("mark").observe
+            self._mark_begun_by_nobody, max_size=1000, observe=BATCH_SIZE.labels("mark").observe
         )
 
     async def send(self, message: JobMessage) -> bool:
@@ -46,9 +48,15 @@ class Dispatcher:
             self._marks.post(message.job_id)
         return confirmed
 
-    async def send_all(self, messages: Sequence[JobMessage]) -> list[bool]:
-        """As `send`, for many."""
-        return await asyncio.gather(*(self.send(message) for message in messages))
+    async def send_again(self, messages: Sequence[JobMessage], *, found_by: Mapping[str, Any]) -> int:
+        """Sends what the query `found_by` found, and marks at once what it would find still.
+
+        Answers how many the broker confirmed.
+        """
+        answers = await asyncio.gather(*(self._sends.submit(message) for message in messages))
+        confirmed = [message.job_id for message, yes in zip(messages, answers, strict=True) if yes]
+        await self._mark(confirmed, found_by)
+        return len(confirmed)
 
     async def drain(self) -> None:
         """Returns when every message has its answer and every mark was tried."""
@@ -58,12 +66,19 @@ class Dispatcher:
     async def _publish(self, messages: list[JobMessage]) -> list[bool]:
         return await self._queue.publish(messages)
 
-    async def _mark(self, job_ids: list[str]) -> list[None]:
+    async def _mark_begun_by_nobody(self, job_ids: list[str]) -> list[None]:
         await asyncio.sleep(MARK_LINGER)
+        await self._mark(job_ids, {"state": QUEUED, "started_at": None})
+        return [None] * len(job_ids)
+
+    async def _mark(self, job_ids: list[str], query: Mapping[str, Any]) -> None:
         now = self._clock()
         update = {"$set": {"dispatched_at": now, "not_before": now + self._settings.resend_after}}
         try:
-            await self._database[JOBS].update_many({"_id": {"$in": job_ids}, "state": QUEUED}, update)
+            # In a transaction, so that it waits for no job that a batch has in hand: SecantusDB keeps the
+            # collection locked while a plain update of many waits, and the batch would wait for that lock.
+            changes = Changes()
+            changes.update(JOBS, {**query, "_id": {"$in": job_ids}}, update, expect=None, name="marks")
+            await changes.commit(self._database)
         except PyMongoError as error:
             log.warning("jobs could not be marked as sent; the relay may send them twice", error=str(error))
-        return [None] * len(job_ids)

@@ -46,9 +46,7 @@ class Relay:
         Those are jobs that were accepted while the broker was away, that wait for another run, or that
         were sent long ago.
         """
-        rows = self._database[JOBS].find({"state": QUEUED, "not_before": {"$lte": self._clock()}})
-        jobs = await rows.sort("not_before").limit(limit).to_list()
-        return await self._send(jobs)
+        return await self._send({"state": QUEUED, "not_before": {"$lte": self._clock()}}, limit)
 
     async def send_lost(self, *, limit: int = 500) -> int:
         """Sends again what was confirmed a while ago while its queue is empty: the message was lost."""
@@ -56,23 +54,23 @@ class Relay:
         for pool in sorted({command.pool for command in kinds().values()}):
             depth = await self._queue.depth(pool)
             if depth is not None and depth.ready == 0 and depth.consumers > 0:
-                count += await self._send(await self._lost(pool, limit))
+                count += await self._send(self._lost(pool), limit)
         return count
 
-    async def _lost(self, pool: str, limit: int) -> list[Doc]:
+    def _lost(self, pool: str) -> Doc:
         now = self._clock()
-        query = {
+        return {
             "state": QUEUED,
             "not_before": {"$gt": now},
             "dispatched_at": {"$lte": now - self._settings.resend_empty_after},
             "pool": pool,
         }
-        return await self._database[JOBS].find(query).sort("not_before").limit(limit).to_list()
 
-    async def _send(self, jobs: list[Doc]) -> int:
+    async def _send(self, query: Doc, limit: int) -> int:
+        jobs = await self._database[JOBS].find(query).sort("not_before").limit(limit).to_list()
         if not jobs:
             return 0
-        confirmed = sum(await self._dispatcher.send_all([message_of(job) for job in jobs]))
+        confirmed = await self._dispatcher.send_again([message_of(job) for job in jobs], found_by=query)
         RELAYED.inc(confirmed)
         log.info("jobs sent again", found=len(jobs), confirmed=confirmed)
         return confirmed
@@ -89,7 +87,7 @@ class Relay:
     async def _take_back(self, job: Doc, now: datetime) -> int:
         dead = job["attempts"] >= self._settings.max_attempts
         state, note = (DEAD if dead else QUEUED), "the worker fell silent"
-        fields: dict[str, Any] = {"state": state, "not_before": now}
+        fields: dict[str, Any] = {"state": state, "not_before": now, "dispatched_at": None}
         if dead:
             fields |= {"finished_at": now, "error": {"code": "worker_lost", "message": note, "detail": {}}}
         query = {

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pymongo import UpdateOne
 from pymongo.errors import PyMongoError
 
 from domain.batching import Batcher
-from domain.changes import Changes, Database, Doc, update_all
+from domain.changes import Changes, Database, Doc, store_is_away, update_all
 from domain.errors import DomainError
 from domain.jobs.models import JOBS, Claimed
 from domain.jobs.rules import DEAD, FAILED, FINAL, QUEUED, RUNNING, SUCCEEDED, backoff, step
@@ -28,6 +29,8 @@ BATCH_FIELDS = {"payload": 1, "owner": 1, "kind": 1, "created_at": 1, "state": 1
 #: The longest text of a fault, and the most lines of a history, that are kept.
 TEXT_LIMIT = 4000
 HISTORY_LIMIT = 100
+#: Seconds before a store that did not say whether a job was claimed is asked again.
+ASK_AGAIN = 0.5
 
 
 class JobRuns:
@@ -40,21 +43,42 @@ class JobRuns:
         self._signals = signals
         self._settings = settings
         self._clock = clock
-        self._claims: Batcher[str, Claimed | None] = Batcher(
-            self._claim, observe=BATCH_SIZE.labels("claim").observe
-        )
+        #: By kind.
+        self._claims: dict[str, Batcher[str, Claimed | None]] = {}
         self._outcomes: Batcher[tuple[Claimed, Doc], bool] = Batcher(
             self._record, observe=BATCH_SIZE.labels("outcome").observe
         )
 
     # -- jobs that are claimed one by one --
 
-    async def claim(self, job_id: str) -> Claimed | None:
-        """Takes a queued job for a lease's time. None where it is not queued: another has or had it."""
-        return await self._claims.submit(job_id)
+    async def claim(self, job_id: str, *, kind: str) -> Claimed | None:
+        """Takes a queued job of that kind for a lease's time.
 
-    async def _claim(self, job_ids: list[str]) -> list[Claimed | None]:
-        now, attempt_id = self._clock(), new_id()
+        None where it is not queued, for another has or had it, and where it is of another kind. Raises
+        PyMongoError where the store has not said for a third of a lease whether the job was taken.
+        """
+        batcher = self._claims.get(kind)
+        if batcher is None:
+            observe = BATCH_SIZE.labels("claim").observe
+            batcher = self._claims[kind] = Batcher(partial(self._claim, kind), observe=observe)
+        return await batcher.submit(job_id)
+
+    async def _claim(self, kind: str, job_ids: list[str]) -> list[Claimed | None]:
+        attempt_id, give_up = new_id(), self._clock() + self._settings.lease / 3
+        while True:
+            try:
+                mine = await self._take(kind, job_ids, attempt_id)
+            except PyMongoError as error:
+                if not store_is_away(error) or self._clock() > give_up:
+                    raise
+                # What was taken would stay so until the lease ends, and count as a run that nobody made.
+                await asyncio.sleep(ASK_AGAIN)
+            else:
+                return [mine.pop(job_id, None) for job_id in job_ids]
+
+    async def _take(self, kind: str, job_ids: list[str], attempt_id: str) -> dict[str, Claimed]:
+        """What the attempt has by now. Run again, it takes nothing twice."""
+        now = self._clock()
         update = {
             "$set": {
                 "state": RUNNING, "attempt_id": attempt_id, "started_at": now,
@@ -63,10 +87,12 @@ class JobRuns:
             "$inc": {"attempts": 1},
             "$push": {"history": step(RUNNING, now)},
         }  # fmt: skip
-        await self._database[JOBS].update_many({"_id": {"$in": job_ids}, "state": QUEUED}, update)
-        rows = self._database[JOBS].find({"_id": {"$in": job_ids}, "attempt_id": attempt_id})
-        mine = {row["_id"]: _claimed(row) async for row in rows}
-        return [mine.pop(job_id, None) for job_id in job_ids]
+        query = {"_id": {"$in": job_ids}, "state": QUEUED, "kind": kind}
+        await self._database[JOBS].update_many(query, update)
+        rows = self._database[JOBS].find(
+            {"_id": {"$in": job_ids}, "state": RUNNING, "attempt_id": attempt_id}
+        )
+        return {row["_id"]: _claimed(row) async for row in rows}
 
     @asynccontextmanager
     async def keeping(self, job: Claimed) -> AsyncIterator[None]:
@@ -118,6 +144,8 @@ class JobRuns:
         pause = backoff(max(attempts, 1), first=self._settings.backoff, longest=self._settings.max_backoff)
         return outcome | {
             "state": QUEUED,
+            # No message is on its way: the relay sends one when the time has come.
+            "dispatched_at": None,
             "not_before": now + (pause if seconds is None else timedelta(seconds=seconds)),
         }
 
@@ -147,9 +175,9 @@ class JobRuns:
 
     # -- jobs that are settled in batches by the transaction of their effect --
 
-    async def queued(self, job_ids: Sequence[str]) -> list[Doc]:
-        """Those of the jobs that nobody has settled, in the order of their ids, with their payloads."""
-        query = {"_id": {"$in": sorted(set(job_ids))}, "state": QUEUED}
+    async def queued(self, job_ids: Sequence[str], *, kind: str) -> list[Doc]:
+        """Those of the jobs that are of that kind and nobody has settled, by id, with their payloads."""
+        query = {"_id": {"$in": sorted(set(job_ids))}, "state": QUEUED, "kind": kind}
         rows = (
             await self._database[JOBS].find(query, BATCH_FIELDS | {"request_id": 1, "history": 1}).to_list()
         )
@@ -193,14 +221,16 @@ class JobRuns:
         attempts = int(job["attempts"]) + (1 if seconds is None else 0)
         outcome = self._next(attempts, job["created_at"], error, seconds=seconds)
         query = {"_id": job_id, "state": QUEUED, "attempts": job["attempts"]}
-        await self._database[JOBS].update_one(query, _ending(outcome, self._clock()))
+        now = self._clock()
+        await self._database[JOBS].update_one(query, _ending(outcome | {"started_at": now}, now))
         JOBS_TOTAL.labels(job["kind"], "retried" if outcome["state"] == QUEUED else DEAD).inc()
         if outcome["state"] == DEAD:
             self._signals.ended(await self._database[JOBS].find({"_id": job_id}).to_list())
 
     async def drain(self) -> None:
         """Returns when every claim and outcome has been written."""
-        await self._claims.drain()
+        for claims in self._claims.values():
+            await claims.drain()
         await self._outcomes.drain()
 
 

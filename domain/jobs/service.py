@@ -180,7 +180,8 @@ class Jobs:
         now = self._clock()
         update = {
             "$set": {
-                "state": QUEUED, "attempts": 0, "error": None, "finished_at": None, "dispatched_at": None,
+                "state": QUEUED, "attempts": 0, "error": None, "started_at": None, "finished_at": None,
+                "dispatched_at": None,
                 "not_before": now + self._settings.relay_after,
             },
             "$push": {"history": step(QUEUED, now, f"replayed by {by}")},

@@ -8,6 +8,7 @@ from domain.batching import Batcher
 from domain.changes import Database, Doc
 from domain.errors import OrderNotFound, OrderNotPayable, PaymentDeclined, TryAgain
 from domain.inventory.holds import Holds
+from domain.inventory.rules import EXPIRED as HOLD_EXPIRED
 from domain.inventory.rules import PAID as HOLD_PAID
 from domain.metrics import BATCH_SIZE
 from domain.orders.models import ORDERS, PAYMENTS
@@ -40,29 +41,34 @@ class OrderPayments:
         Raises OrderNotFound, OrderNotPayable (and no money is kept), PaymentDeclined, and TryAgain while the
         provider does not say what it did.
         """
-        order = await self._database[ORDERS].find_one({"_id": order_id})
-        if order is None or order["account_id"] != owner:
-            raise OrderNotFound(order=order_id)
-        if order.get("payment_id") == payment_id:
-            return await self._capture(order_id, payment_id)
-        if order["state"] != RESERVED or not await self._extend(order):
+        order = await self._order(order_id, owner)
+        if order["state"] == RESERVED and await self._extend(order):
+            await self._begin(order, payment_id, source)
+            await self._authorise(order, payment_id, source)
+            await self._commits.submit((order["hold_id"], payment_id))
+        # What became of the order is final by now, whoever brought it about.
+        order = await self._order(order_id, owner)
+        if order.get("payment_id") != payment_id:
             await self._let_go(payment_id)
             raise OrderNotPayable(order=order_id, state=order["state"])
-        await self._begin(order, payment_id, source)
-        await self._authorise(order, payment_id, source)
-        await self._commits.submit((order["hold_id"], payment_id))
-        now_so = await self._database[ORDERS].find_one({"_id": order_id}) or order
-        if now_so.get("payment_id") != payment_id:
-            await self._let_go(payment_id)
-            raise OrderNotPayable(order=order_id, state=now_so["state"])
         return await self._capture(order_id, payment_id)
 
     async def drain(self) -> None:
         """Returns when the commits in hand are done."""
         await self._commits.drain()
 
+    async def _order(self, order_id: str, owner: str) -> Doc:
+        order = await self._database[ORDERS].find_one({"_id": order_id})
+        if order is None or order["account_id"] != owner:
+            raise OrderNotFound(order=order_id)
+        return order
+
     async def _extend(self, order: Doc) -> bool:
-        return await self._holds.extend(order["hold_id"], by=hold_for_payment(self._timeout))
+        """Whether the hold lasts for a charge. One that has expired is ended: nobody can pay it any more."""
+        if await self._holds.extend(order["hold_id"], by=hold_for_payment(self._timeout)):
+            return True
+        await self._holds.end([order["hold_id"]], cause=HOLD_EXPIRED)
+        return False
 
     async def _begin(self, order: Doc, payment_id: str, source: str) -> None:
         fields = {
@@ -115,11 +121,11 @@ class OrderPayments:
         return {"order_id": order_id, "order_state": PAID, "payment_id": payment_id}
 
     async def _let_go(self, payment_id: str) -> None:
-        """Voids what the attempt may have authorised. A charge that was never made needs nothing."""
+        """Voids what the attempt has authorised, or may yet: a request can still be on its way."""
+        if await self._database[PAYMENTS].find_one({"_id": payment_id}) is None:
+            return
         try:
-            charge = await self._provider.find(payment_id)
-            if charge is not None and charge.status == "authorised":
-                await self._provider.void(key=payment_id)
+            await self._provider.void(key=payment_id)
         except ProviderTimeout as error:
             raise TryAgain(str(error), seconds=RECONCILE_AFTER) from error
         await self._end(payment_id, "voided", reason="the order could not be paid any more")

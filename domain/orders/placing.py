@@ -13,6 +13,7 @@ from domain.inventory.placing import Decision, Placement
 from domain.inventory.reservations import new_hold, refusal
 from domain.inventory.rules import HELD, Shelf, units_by_sku
 from domain.jobs.rules import FAILED, SUCCEEDED
+from domain.orders.commands import PlaceOrder
 from domain.orders.models import ORDERS
 from domain.orders.rules import (
     REJECTED,
@@ -51,7 +52,9 @@ class OrderPlacing:
 
     def placement(self) -> Placement[OrderFacts]:
         """What the engine needs."""
-        return Placement(name="place", wants=_wants, read=self.read, decide=self.decide)
+        return Placement(
+            name="place", kind=PlaceOrder.kind, wants=_wants, read=self.read, decide=self.decide
+        )
 
     async def read(self, jobs: Sequence[Doc]) -> OrderFacts:
         """Products of all lines, the reservations that orders carry, and what was decided before."""

@@ -12,6 +12,7 @@ from domain.inventory.rules import EXPIRED as HOLD_EXPIRED
 from domain.inventory.rules import PAID as HOLD_PAID
 from domain.jobs.service import Jobs
 from domain.metrics import EXPIRIES
+from domain.orders.commands import PlaceOrder
 from domain.orders.models import ORDERS, PAYMENTS
 from domain.orders.rules import CANCELLED, EXPIRED, PAID, RESERVED, moment, pending_view, view
 
@@ -41,13 +42,17 @@ class Orders:
         return view(order, payments=await self._payments.submit(order_id))
 
     async def _pending(self, order_id: str, owner: str | None) -> Doc:
+        return pending_view(await self._placing(order_id, owner))
+
+    async def _placing(self, order_id: str, owner: str | None) -> Doc:
+        """The job that places the order: other jobs have ids of the same form."""
         try:
             job = await self._jobs.get(order_id, owner=owner)
         except NotFound as error:
             raise OrderNotFound(order=order_id) from error
-        if job["kind"] != "orders.place":
+        if job["kind"] != PlaceOrder.kind:
             raise OrderNotFound(order=order_id)
-        return pending_view(job)
+        return job
 
     async def page(self, *, owner: str | None, before: str | None, limit: int) -> list[Doc]:
         """Orders as they are shown, newest first, those before `before`; without payments."""
@@ -90,10 +95,9 @@ class Orders:
         return {"order_state": CANCELLED}
 
     async def _cancel_pending(self, order_id: str, owner: str) -> None:
+        await self._placing(order_id, owner)
         try:
             await self._jobs.cancel(order_id, owner=owner, by=owner)
-        except NotFound as error:
-            raise OrderNotFound(order=order_id) from error
         except Conflict:
             # It was placed meanwhile: the order is there now.
             return

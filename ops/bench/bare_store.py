@@ -12,27 +12,21 @@ Out: {"orders": 2000, "seconds": 4.0}
 import asyncio
 import random
 import time
-from collections import Counter
 from typing import Any
 
 from domain.bootstrap import Services, open_services
 from domain.changes import Changes, Doc
-from domain.events.models import OUTBOX, NewEvent
+from domain.events.models import OUTBOX
 from domain.inventory import stock
-from domain.inventory.models import HOLDS
-from domain.inventory.reservations import new_hold
-from domain.inventory.rules import stock_id, units_by_sku
+from domain.inventory.rules import Shelf
 from domain.jobs.models import JOBS
-from domain.jobs.rules import QUEUED, SUCCEEDED, fingerprint, step
+from domain.jobs.rules import QUEUED, fingerprint, step
 from domain.orders.commands import Address, OrderItem, PlaceOrder
-from domain.orders.models import ORDERS
-from domain.orders.rules import RESERVED, price, reserved_order
+from domain.orders.placing import OrderPlacing
 from domain.settings import Settings
 from domain.values import new_id, utcnow
 from ops.bench import children
 from ops.bench.client import ADDRESS
-
-PLACED = {"state": SUCCEEDED, "result": {"order_state": RESERVED}}
 
 
 class Writer:
@@ -41,42 +35,34 @@ class Writer:
     def __init__(self, services: Services, wanted: dict[str, Any]) -> None:
         self._services = services
         self._wanted = wanted
-        self._cursors: dict[str, int] = {}
-        self._products: dict[str, Doc] = {}
-
-    async def prepare(self) -> None:
-        """Reads what the domain would read for each batch."""
-        self._products = await self._services.products.facts(
-            item["sku"] for items in self._wanted["orders"] for item in items
+        settings = services.settings.orders
+        self._placing = OrderPlacing(
+            database=services.database,
+            products=services.products,
+            hold_time=settings.hold_time,
+            currency=settings.currency,
         )
-        self._cursors = await self._services.events.cursors(self._wanted["accounts"])
 
     def jobs(self) -> list[Doc]:
         """One batch of orders, as the API accepts them."""
         picked = random.choices(self._wanted["orders"], k=self._wanted["batch"])
         return [_job(items, random.choice(self._wanted["accounts"])) for items in picked]
 
-    def changes(self, jobs: list[Doc]) -> tuple[Changes, str]:
+    async def changes(self, jobs: list[Doc]) -> tuple[Changes, str]:
         """What the worker's transaction writes for the batch, and its entry in the outbox."""
-        changes, now = Changes(), utcnow()
-        self._services.runs.settle(changes, jobs, PLACED, at=now)
-        units: Counter[str] = Counter()
-        events = []
-        for job in jobs:
-            wanted = units_by_sku(job["payload"]["items"])
-            units.update({stock_id(sku): count for sku, count in wanted.items()})
-            order = reserved_order(
-                job, price(job["payload"]["items"], self._products), hold_id=job["_id"], now=now
-            )
-            hold_time = self._services.settings.orders.hold_time
-            changes.insert(ORDERS, [order])
-            changes.insert(HOLDS, [new_hold(job, wanted, order_id=job["_id"], now=now, hold_time=hold_time)])
-            data = {"order_id": job["_id"], "state": RESERVED, "net": order["net"], "currency": "USD"}
-            events.append(NewEvent(job["owner"], "order.reserved", job["_id"], data))
-        stock.take(changes, units)
-        recorded = self._services.events.record(changes, events, cursors=self._cursors, at=now)
-        for event in events:
-            self._cursors[event.account_id] += 1
+        services, changes, now = self._services, Changes(), utcnow()
+        facts = await self._placing.read(jobs)
+        skus = {item["sku"] for job in jobs for item in job["payload"]["items"]}
+        shelf = Shelf(await stock.available(services.database, skus))
+        decisions = [self._placing.decide(job, facts, shelf, now) for job in jobs]
+        services.runs.settle(changes, jobs, decisions[0].ending, at=now)
+        stock.take(changes, shelf.taken)
+        cursors = await services.events.cursors([job["owner"] for job in jobs])
+        events = [event for decision in decisions for event in decision.events]
+        recorded = services.events.record(changes, events, cursors=cursors, at=now)
+        for decision in decisions:
+            for collection, document in decision.inserts.items():
+                changes.insert(collection, [document])
         return changes, recorded.outbox_id
 
     async def write(self, jobs: list[Doc], changes: Changes, outbox_id: str) -> None:
@@ -115,11 +101,10 @@ async def main() -> None:
     wanted = children.question()
     async with open_services(Settings()) as services:
         writer = Writer(services, wanted)
-        await writer.prepare()
         spent, count = 0.0, 0
         while spent < wanted["seconds"]:
             jobs = writer.jobs()
-            changes, outbox_id = writer.changes(jobs)
+            changes, outbox_id = await writer.changes(jobs)
             began = time.perf_counter()
             await writer.write(jobs, changes, outbox_id)
             spent += time.perf_counter() - began

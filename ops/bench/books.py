@@ -26,6 +26,12 @@ def store(url: str, name: str, *, seconds: float = 20) -> Iterator[Store]:
         client.close()
 
 
+def operations(database: Store) -> dict[str, int]:
+    """How many operations of each kind the whole server has had; empty where it does not tell."""
+    counters = database.client.admin.command("serverStatus").get("opcounters", {})
+    return {str(name): int(count) for name, count in counters.items()}
+
+
 def oversold(database: Store) -> list[str]:
     """What is wrong with the stock, one line each; empty while P3 holds.
 

@@ -113,8 +113,10 @@ class Bench:
         probes = [member.ready_url.replace("/healthz", "/metrics") for member in platform.fleet.workers]
         before = [watch.histogram(url, "stockyard_batch_size", batch="place") for url in probes]
         groups = self._groups(platform)
-        used = watch.cpu_seconds(groups)
+        used, had = watch.cpu_seconds(groups), self._operations(platform)
         answer = self._load(platform, "spread", self._orders(self._skus))
+        for name, count in self._operations(platform).items():
+            self._add(f"store_{name}_per_order", (count - had.get(name, 0)) / max(answer["total"], 1))
         for name, seconds in watch.cpu_seconds(groups).items():
             self._add(f"cpu_ms_{name}", (seconds - used[name]) * 1000 / max(answer["total"], 1))
         self._add("cpu_ms_client", answer["cpu_seconds"] * 1000 / max(answer["total"], 1))
@@ -178,6 +180,10 @@ class Bench:
             self._add("worker_rss_mb", memory)
         with books.store(*platform.mongo) as database:
             self.outcome.oversold += books.oversold(database)
+
+    def _operations(self, platform: Platform) -> dict[str, int]:
+        with books.store(*platform.mongo) as database:
+            return books.operations(database)
 
     def _groups(self, platform: Platform) -> dict[str, list[int]]:
         fleet = platform.fleet

@@ -2,12 +2,14 @@
 
 import argparse
 import asyncio
+import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from domain.errors import DomainError
 from domain.observe import configure_logging
 from ops.client import ClientError
 from ops.demo.passes import Outcome, Plan, run_pass
@@ -16,6 +18,7 @@ from ops.environment import settings_of
 from ops.fleet import Fleet, FleetError, end_leftovers
 from ops.sample.northwind import Northwind, Order, Product
 from ops.servers import StackError
+from ops.servers.process import BackgroundProcess
 from ops.signals import INTERRUPTED, end_on_signals, uninterrupted
 from ops.stack import Stack
 
@@ -86,6 +89,10 @@ class Demo:
     @contextmanager
     def _stack_up(self) -> Iterator[dict[str, str]]:
         began = time.monotonic()
+        own = BackgroundProcess(self._stack.root / f"{NAME}.pid", self._stack.folder)
+        if own.running():
+            raise StackError(f"another demo runs (pid {own.pid()})")
+        own.adopt(os.getpid())
         try:
             # Those of a demo that was killed.
             end_leftovers(self._stack.folder / "fleet")
@@ -96,6 +103,7 @@ class Demo:
             with uninterrupted():
                 began = time.monotonic()
                 self._stack.down()
+                own.pid_file.unlink(missing_ok=True)
                 self._report.step("all stopped", time.monotonic() - began)
 
 
@@ -113,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("demo: interrupted; nothing is left running", file=sys.stderr)
         return INTERRUPTED
-    except (StackError, FleetError, ClientError) as error:
+    except (StackError, FleetError, ClientError, DomainError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from domain.bootstrap import Services, open_services
+from domain.errors import OrderNotPayable
 from domain.settings import Settings
 from ops.client import Client, ClientError
 from ops.demo import shop
@@ -184,15 +185,19 @@ class _Run:
             self._unpaid.append((customer, placed))
             self._progress("left unpaid")
             return
-        await self._pay(customer, placed["id"])
+        await self._pay(customer, placed)
 
-    async def _pay(self, customer: shop.Customer, order_id: str) -> None:
-        payment = await customer.pay(order_id)
+    async def _pay(self, customer: shop.Customer, placed: dict[str, Any]) -> None:
+        payment = await customer.pay(placed["id"])
         if payment["state"] == "succeeded":
             self.outcome.paid += 1
             self._progress("paid")
+        elif self._plan.leave_unpaid and payment["error"]["code"] == OrderNotPayable.code:
+            # On a busy machine a hold of a few seconds can end before its payment comes.
+            self._unpaid.append((customer, placed))
+            self._progress("paid too late")
         else:
-            self.outcome.problems.append(f"order {order_id} was not paid: {payment['error']}")
+            self.outcome.problems.append(f"order {placed['id']} was not paid: {payment['error']}")
 
     # -- expiry ----------------------------------------------------------------------------------
 

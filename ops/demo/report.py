@@ -178,7 +178,7 @@ def _stages(first: Outcome, second: Outcome) -> Iterator[tuple[str, list[tuple[s
     yield (
         "expiry",
         [
-            row("left unpaid, expired", *(f"{each.expired:,}" for each in both)),
+            row("not paid in time, expired", *(f"{each.expired:,}" for each in both)),
             row(
                 "longest wait for release",
                 *(f"{each.release_lag:.2f} s" if each.expired else "" for each in both),

@@ -59,6 +59,7 @@ class BackgroundProcess:
 
     def adopt(self, pid: int) -> None:
         """Records a process that somebody else started."""
+        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
         record = json.dumps({"pid": pid, "began": psutil.Process(pid).create_time()})
         fresh = self.pid_file.with_suffix(".new")
         fresh.write_text(record, encoding="utf-8")

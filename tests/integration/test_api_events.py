@@ -38,7 +38,7 @@ async def happen(api: Api, user: User, count: int = 1, *, publish: bool = True) 
         recorded = events.record(changes, new, cursors=cursors, at=api.services.clock())
         await changes.commit(api.services.database)
         if publish:
-            await events.publish(recorded)
+            events.publish(recorded)
 
 
 async def test_events_are_replayed_after_a_seq(api: Api):
@@ -89,7 +89,13 @@ class Stream:
 async def serving(api: Api) -> AsyncIterator[tuple[uvicorn.Server, str]]:
     """The app behind a real server on loopback."""
     config = uvicorn.Config(
-        api.app, port=0, http=Connection, lifespan="off", log_config=None, timeout_graceful_shutdown=5
+        api.app,
+        port=0,
+        http=Connection,
+        lifespan="off",
+        log_config=None,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())
@@ -195,17 +201,18 @@ async def test_a_client_that_leaves_is_let_go(api: Api):
 async def test_a_stop_ends_streams_and_waits_at_once(api: Api):
     user = api.user()
     job_id = (await user.post("/v1/reservations", {"items": [{"sku": "A", "quantity": 1}]})).json()["id"]
-    async with serving(api) as (server, url), following(url, user) as told:
-        async with httpx.AsyncClient(base_url=url) as client:
-            path = f"/v1/jobs/{job_id}?wait=20"
-            waiting = asyncio.create_task(client.get(path, headers=user.headers()))
-            async with asyncio.timeout(5):
-                while api.app.state.gate.waiting < 2:  # noqa: ASYNC110 - the gate is no event
-                    await asyncio.sleep(0.01)
-            server.should_exit = True
-            async with asyncio.timeout(2):
-                assert await read_to_end(told) == "ended"
-                assert (await waiting).json()["state"] == "queued"
+    async with (
+        serving(api) as (server, url),
+        following(url, user) as told,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        path = f"/v1/jobs/{job_id}?wait=20"
+        waiting = asyncio.create_task(client.get(path, headers=user.headers()))
+        await api.until_waiting(2)
+        server.should_exit = True
+        async with asyncio.timeout(2):
+            assert await read_to_end(told) == "ended"
+            assert (await waiting).json()["state"] == "queued"
 
 
 async def read_to_end(told: Stream) -> str:

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 from fastapi.routing import APIRoute
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
+from structlog.testing import capture_logs
 
 from api.app import create_app
 from api.deps import Requires
@@ -17,7 +18,7 @@ from api.errors import status_of
 from domain import errors
 from domain.accounts.rules import SCOPES
 from domain.settings import Api as ApiSettings
-from domain.settings import Settings
+from domain.settings import Log, Settings
 from tests.api import ORDER, Api, User, open_api
 
 JSON = {"Content-Type": "application/json"}
@@ -68,8 +69,6 @@ async def test_a_body_that_is_no_json_is_malformed(user: User, subtests: pytest.
         b'{"a": "\xff"}',
         b'{"a": "\xc3\x28"}',
         b'{"a": "\\ud800"}',
-        b'{"a": NaN}',
-        b'{"a": Infinity}',
         good.encode("utf-16"),
         good.encode() + b"}",
         b"[" * 100_000,
@@ -186,28 +185,30 @@ async def test_a_sane_request_id_is_kept_and_reaches_the_job(api: Api, user: Use
         assert len(answer.headers["x-request-id"]) == 36
 
 
-async def test_one_line_is_logged_per_request(api: Api, user: User, caplog: pytest.LogCaptureFixture):
-    caplog.set_level("INFO", "api.middleware")
-    answer = await user.get("/v1/orders/some-id")
-    (line,) = [record.msg for record in caplog.records if record.name == "api.middleware"]
-    assert isinstance(line, dict)
-    facts = {"event": "request", "method": "GET", "route": "/v1/orders/{order_id}", "status": 404}
-    assert line.items() >= (facts | {"account_id": user.id}).items()
+async def test_one_line_is_logged_per_request(settings: Settings, capsys: pytest.CaptureFixture[str]):
+    async with open_api(settings.model_copy(update={"log": Log(format="json")})) as api:
+        user = api.user()
+        answer = await user.get("/v1/orders/some-id")
+        await api.client.get("/healthz")
+    (line,) = [json.loads(each) for each in capsys.readouterr().err.splitlines() if '"request"' in each]
+    facts = {"method": "GET", "route": "/v1/orders/{order_id}", "status": 404, "account_id": user.id}
+    assert line.items() >= (facts | {"event": "request", "level": "info"}).items()
     assert line["request_id"] == answer.headers["x-request-id"]
 
 
 async def test_what_nobody_foresaw_is_a_problem_without_a_trace(
-    api: Api, user: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    api: Api, user: User, monkeypatch: pytest.MonkeyPatch
 ):
     async def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr(api.services.jobs, "submit", fail)
-    answer = await user.post("/v1/orders", ORDER)
+    with capture_logs() as lines:
+        answer = await user.post("/v1/orders", ORDER)
     assert is_problem(answer, 500, "internal")
     assert "secret" not in answer.text
     assert answer.headers.items() >= SECURITY.items()
-    assert any(record.exc_info for record in caplog.records if record.name == "api.middleware")
+    assert any(line.get("exc_info") for line in lines)
 
 
 async def test_a_store_that_is_away_is_503_and_a_fault_of_ours_is_500(
@@ -223,7 +224,8 @@ async def test_a_store_that_is_away_is_503_and_a_fault_of_ours_is_500(
             raise error
 
         monkeypatch.setattr(api.services.jobs, "submit", fail)
-        answer = await user.post("/v1/orders", ORDER)
+        with capture_logs():
+            answer = await user.post("/v1/orders", ORDER)
         assert is_problem(answer, status, code)
         assert ("retry-after" in answer.headers) == (status == 503)
 
@@ -350,7 +352,7 @@ def test_every_operation_is_documented(settings: Settings):
             assert operation["tags"], path
             assert operation["summary"], path
             assert operation["description"], path
-            assert ("security" in operation) or path in {"/v1/me"}, path
+            assert ("security" in operation) or path == "/v1/me", path
             for status, answer in operation["responses"].items():
                 if status >= "400" and path != "/readyz":
                     assert "application/problem+json" in answer["content"], (method, path, status)

@@ -77,6 +77,8 @@ async def test_an_order_that_is_not_well_formed_is_refused_with_the_field(
         (order(ITEM | {"percent_off": 100.01}), "body.items.0.percent_off"),
         (order(ITEM | {"percent_off": 1.234}), "body.items.0.percent_off"),
         (order(ITEM | {"percent_off": -1}), "body.items.0.percent_off"),
+        (order(ITEM | {"percent_off": True}), "body.items.0.percent_off"),
+        (order(ITEM | {"percent_off": "NaN"}), "body.items.0.percent_off"),
         (order(ITEM | {"unit_price": {"amount": 1.5}}), "body.items.0.unit_price.amount"),
         (order(ITEM | {"unit_price": {"amount": -1}}), "body.items.0.unit_price.amount"),
         (order(ITEM | {"unit_price": {"amount": 1, "currency": "usd"}}), "body.items.0.unit_price.currency"),
@@ -103,7 +105,7 @@ async def test_a_hundred_lines_and_lines_of_one_sku_are_fine(api: Api):
 
 
 async def test_an_agreed_price_needs_its_scope(api: Api, subtests: pytest.Subtests):
-    cases = [{"unit_price": {"amount": 1}}, {"percent_off": 0}, {"percent_off": 12.5}]
+    cases: list[dict[str, Any]] = [{"unit_price": {"amount": 1}}, {"percent_off": 0}, {"percent_off": 12.5}]
     for agreed in cases:
         with subtests.test(agreed=str(agreed)[:80]):
             body = order(ITEM, ITEM | agreed)

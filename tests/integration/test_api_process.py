@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.api import ORDER
 
@@ -30,7 +31,7 @@ def process(environment: dict[str, str], folder: Path) -> Iterator[tuple[subproc
 
 def url_of(log: Path, child: subprocess.Popen[bytes]) -> str:
     """Where it listens, once it answers."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and child.poll() is None:
         found = re.search(r"http://[\d.]+:\d+", log.read_text())
         if found:
@@ -57,8 +58,8 @@ def test_it_serves_until_it_is_told_to_stop(environment: dict[str, str], tmp_pat
             begun = time.monotonic()
             child.send_signal(signal.SIGTERM)
             told.read()
-        assert child.wait(10) == 0
-        assert time.monotonic() - begun < 5
+        assert child.wait(30) == 0
+        assert time.monotonic() - begun < 10
     assert "Traceback" not in log.read_text()
 
 
@@ -71,23 +72,25 @@ def test_several_workers_share_a_port_and_add_their_metrics_up(environment: dict
         line = 'stockyard_http_requests_total{method="GET",route="/v1/products",status="200"} 20.0'
         assert line in text
         child.send_signal(signal.SIGTERM)
-        assert child.wait(15) == 0
+        assert child.wait(30) == 0
     assert "Traceback" not in log.read_text()
 
 
-def test_without_the_store_it_says_so_in_a_line_and_ends(environment: dict[str, str], tmp_path: Path):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_without_the_store_it_says_so_in_a_line_and_ends(
+    environment: dict[str, str], tmp_path: Path, workers: str
+):
     away = {
-        **environment,
+        "STOCKYARD_API_WORKERS": workers,
         "STOCKYARD_MONGO_URL": "mongodb://127.0.0.1:1/?directConnection=true",
-        "STOCKYARD_MONGO_TIMEOUT": "500ms",
+        "STOCKYARD_MONGO_TIMEOUT": "100ms",
     }
-    for workers in ("1", "2"):
-        with process({**away, "STOCKYARD_API_WORKERS": workers}, tmp_path) as (child, log):
-            assert child.wait(20) == 1
-        text = log.read_text()
-        assert "api.services_unavailable" in text
-        assert "MongoDB" in text
-        assert "Traceback" not in text
+    with process({**environment, **away}, tmp_path) as (child, log):
+        assert child.wait(60) == 1
+    text = log.read_text()
+    assert "api.services_unavailable" in text
+    assert "MongoDB" in text
+    assert "Traceback" not in text
 
 
 def test_a_port_that_is_taken_is_one_line_and_the_end(environment: dict[str, str], tmp_path: Path):
@@ -96,6 +99,6 @@ def test_a_port_that_is_taken_is_one_line_and_the_end(environment: dict[str, str
         other = tmp_path / "other"
         other.mkdir()
         with process({**environment, "STOCKYARD_API_PORT": port}, other) as (second, second_log):
-            assert second.wait(20) == 1
+            assert second.wait(60) == 1
         (line,) = second_log.read_text().splitlines()
         assert "api.cannot_listen" in line

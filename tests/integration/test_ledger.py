@@ -33,7 +33,7 @@ async def submitted(services: Services, *, owner: str = "ada", key: str | None =
 
 
 async def claimed(services: Services, job_id: str) -> Claimed:
-    job = await services.runs.claim(job_id)
+    job = await services.runs.claim(job_id, kind=RELEASE.kind)
     assert job is not None
     return job
 
@@ -98,7 +98,9 @@ async def test_a_job_is_shown_to_its_owner_and_to_ops(services: Services):
         await services.jobs.get("nothing", owner=None)
 
 
-async def test_jobs_are_found_by_owner_state_kind_and_age_newest_first(services: Services, clock: MovableClock):
+async def test_jobs_are_found_by_owner_state_kind_and_age_newest_first(
+    services: Services, clock: MovableClock
+):
     ids = [await submitted(services, owner=owner) for owner in ("ada", "bob", "ada")]
     await services.jobs.cancel(ids[2], owner="ada", by="ada")
 
@@ -121,15 +123,17 @@ async def test_jobs_are_found_by_owner_state_kind_and_age_newest_first(services:
 async def test_a_job_is_claimed_once_however_many_try(services: Services, rewire):
     ids = [await submitted(services) for _ in range(5)]
     both = [services, rewire()]
-    claims = await asyncio.gather(*(each.runs.claim(job_id) for _ in range(10) for job_id in ids for each in both))
+    claims = await asyncio.gather(
+        *(each.runs.claim(job_id, kind=RELEASE.kind) for _ in range(10) for job_id in ids for each in both)
+    )
     assert Counter(job.id for job in claims if job is not None) == dict.fromkeys(ids, 1)
 
 
 async def test_what_ended_is_not_claimed_again(services: Services):
     job = await claimed(services, await submitted(services))
     assert await services.runs.succeed(job, {"done": True})
-    assert await services.runs.claim(job.id) is None
-    assert await services.runs.claim("nothing") is None
+    assert await services.runs.claim(job.id, kind=RELEASE.kind) is None
+    assert await services.runs.claim("nothing", kind=RELEASE.kind) is None
 
 
 async def test_a_job_shows_how_far_it_is_and_how_it_ended(services: Services):
@@ -198,7 +202,9 @@ async def test_the_late_outcome_of_an_attempt_that_lost_its_lease_is_ignored(
     assert (cached is not None) == (since == "succeeded")
 
 
-async def test_a_worker_that_falls_silent_every_time_leaves_a_dead_job(services: Services, clock: MovableClock):
+async def test_a_worker_that_falls_silent_every_time_leaves_a_dead_job(
+    services: Services, clock: MovableClock
+):
     job_id = await submitted(services)
     for _ in range(services.settings.jobs.max_attempts):
         await claimed(services, job_id)
@@ -223,7 +229,12 @@ async def test_a_job_that_fails_is_run_again_after_growing_pauses_and_ends_dead_
         pauses.append((stored["not_before"] - at).total_seconds())
     assert (stored["state"], stored["attempts"]) == ("dead", 5)
     assert stored["error"]["fault"] == "RuntimeError: fault 5"
-    assert [each["state"] for each in stored["history"]] == ["queued", *["running", "queued"] * 4, "running", "dead"]
+    assert [each["state"] for each in stored["history"]] == [
+        "queued",
+        *["running", "queued"] * 4,
+        "running",
+        "dead",
+    ]
     for n, pause in enumerate(pauses[:4]):
         assert 0.05 * 2**n - 0.01 <= pause <= 0.1 * 2**n + 0.5
     dead = await services.jobs.find(JobQuery(state="dead"))
@@ -280,7 +291,7 @@ async def test_a_queued_job_can_be_cancelled_and_twice_is_as_once(services: Serv
     for _ in range(2):
         job = await services.jobs.cancel(job_id, owner="ada", by="ada")
         assert (job["state"], len(job["history"])) == ("cancelled", 2)
-    assert await services.runs.claim(job_id) is None
+    assert await services.runs.claim(job_id, kind=RELEASE.kind) is None
     with pytest.raises(NotFound):
         await services.jobs.cancel(job_id, owner="bob", by="bob")
 
@@ -308,7 +319,7 @@ async def test_a_cancel_that_races_a_claim_has_one_winner(services: Services):
     for _ in range(10):
         job_id = await submitted(services)
         claim, cancel = await asyncio.gather(
-            services.runs.claim(job_id),
+            services.runs.claim(job_id, kind=RELEASE.kind),
             services.jobs.cancel(job_id, owner="ada", by="ada"),
             return_exceptions=True,
         )

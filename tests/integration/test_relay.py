@@ -136,7 +136,9 @@ async def test_nothing_counts_as_lost_while_nobody_can_tell(
     assert await office.relay.send_lost() == 0
 
 
-async def test_what_is_sent_twice_runs_once(office: Services, shop: Shop, broker: Broker, clock: MovableClock):
+async def test_what_is_sent_twice_runs_once(
+    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+):
     placed = (await shop.submit(A=1)).job_id
     clock.move(minutes=11)
     await office.drain()
@@ -160,7 +162,7 @@ async def test_a_job_that_waits_for_its_next_run_is_not_put_off_by_the_mark_of_i
     await office.runs.postpone(batched, TryAgain("busy"), seconds=1)
     order = await shop.place(A=1)
     claimed = await shop.submit_payment(order["id"])
-    job = await office.runs.claim(claimed)
+    job = await office.runs.claim(claimed, kind="orders.pay")
     assert job is not None
     await office.runs.retry(job, TryAgain("no answer yet"), seconds=1)
     broker.take("orders")
@@ -181,7 +183,7 @@ async def test_a_pause_before_the_next_run_is_kept_although_the_queue_is_empty(
     broker.take("orders")
     await office.drain()
     clock.move(seconds=60)
-    job = await office.runs.claim(payment)
+    job = await office.runs.claim(payment, kind="orders.pay")
     assert job is not None
     await office.runs.retry(job, TryAgain("the provider asks for patience"), seconds=30)
     postponed = (await shop.submit(A=1)).job_id
@@ -217,7 +219,7 @@ async def test_a_job_that_was_taken_back_is_sent_at_once(
     payment = await shop.submit_payment(order["id"])
     await office.drain()
     broker.take("orders")
-    assert await office.runs.claim(payment) is not None
+    assert await office.runs.claim(payment, kind="orders.pay") is not None
     clock.move(seconds=3.1)
     assert await office.relay.take_back() == 1
     assert await office.relay.send_due() == 1

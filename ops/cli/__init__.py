@@ -1,0 +1,1 @@
+"""The `stockyard` command: what is done on the server, not over HTTP."""

@@ -1,0 +1,22 @@
+"""`stockyard`: the command and its groups.
+
+Exit codes: 0 done; 1 refused, or a service is away (one line on standard error says what); 2 wrong usage.
+"""
+
+import typer
+
+from ops.cli import accounts, config
+
+app = typer.Typer(
+    name="stockyard",
+    help="What is done on the server: accounts of ops people, and a look at the settings.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(accounts.app, name="accounts")
+app.add_typer(config.app, name="config")
+
+
+if __name__ == "__main__":
+    app()

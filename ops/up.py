@@ -1,0 +1,203 @@
+"""The whole platform on this machine until Ctrl-C: `python -m ops.up [--reload | --down]`.
+
+The stack `dev`, one API, a worker per pool and a scheduler; a sample catalogue and two sample accounts where
+there are none. A process that dies is started again. `--down` stops what a killed run has left.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from watchfiles import PythonFilter, watch
+
+from domain.settings import Settings
+from ops.environment import settings_of
+from ops.fleet import Fleet, FleetError, Member, end_leftovers
+from ops.sample.platform import prepare
+from ops.servers import StackError
+from ops.servers import ports as loopback
+from ops.servers.process import BackgroundProcess
+from ops.signals import end_on_signals, uninterrupted
+from ops.stack import Stack
+
+#: The folders whose changes restart the processes.
+SOURCES = ("api", "domain", "scheduler", "workers")
+#: Seconds between two looks at the processes.
+LOOK = 1.0
+#: The longest pause before a process that keeps dying is started again.
+LONGEST_PAUSE = 30.0
+#: Seconds that `--down` gives a running `make up` to stop everything itself.
+STOP_PATIENCE = 120.0
+
+
+class Platform:
+    """The stack `dev` and a fleet over it."""
+
+    def __init__(self, stack: Stack, settings: Settings) -> None:
+        self._stack = stack
+        self._port = settings.api.port
+        self._fleet_folder = stack.folder / "fleet"
+        self._own = BackgroundProcess(stack.folder / "up.pid", stack.folder / "up.log")
+
+    def run(self, *, reload: bool) -> None:
+        """Until Ctrl-C. Raises StackError and FleetError where something does not start."""
+        if self._own.running():
+            raise StackError(f"it runs already (pid {self._own.pid()}): `make down` stops it")
+        end_leftovers(self._fleet_folder)
+        if self._port and not loopback.is_free(self._port):
+            holder = loopback.holder(self._port)
+            raise StackError(f"port {self._port} is taken{holder}: stop that, or set STOCKYARD_API_PORT")
+        with self._stack_up() as environment:
+            _say("starting the processes")
+            with Fleet(environment, folder=self._fleet_folder, apis=1, ports=[self._port]) as fleet:
+                accounts = self._stack.folder / "accounts.json"
+                token = prepare(settings_of(environment), accounts)
+                self._greet(fleet, token, accounts)
+                _keep(fleet, reload=reload)
+
+    def down(self) -> None:
+        """Idempotent. Ends a running `up`, what a killed one left, and the stack; data stay."""
+        self._own.stop(grace=STOP_PATIENCE)
+        for name in end_leftovers(self._fleet_folder):
+            _say(f"stopped {name}, which was left over")
+        self._stack.down()
+
+    @contextmanager
+    def _stack_up(self) -> Iterator[dict[str, str]]:
+        _say("starting RabbitMQ, Redis, MongoDB and S3")
+        try:
+            urls = self._stack.up()
+            self._own.adopt(os.getpid())
+            yield urls.as_env()
+        finally:
+            with uninterrupted():
+                _say("stopping")
+                self._stack.down()
+                self._own.pid_file.unlink(missing_ok=True)
+
+    def _greet(self, fleet: Fleet, token: str, accounts: Path) -> None:
+        (url,) = fleet.urls
+        order = {
+            "items": [{"sku": "NW-001", "quantity": 2}],
+            "address": {"name": "Ada", "line1": "1 Dock Road", "city": "Leith", "country": "GB"},
+        }
+        print(
+            f"""
+Stockyard is up. Ctrl-C stops it.
+
+  API        {url}
+  docs       {url}/docs
+  ready      {url}/readyz
+  metrics    {url}/metrics
+  logs       {_short(self._fleet_folder)}/*.log
+
+  RabbitMQ   {self._stack.rabbitmq.address}
+  Redis      {self._stack.valkey.address}
+  MongoDB    {self._stack.mongo.address}
+  S3         {self._stack.s3.address}
+
+Sample accounts and passwords are in {_short(accounts)}. A customer's token, good for 15 minutes:
+
+TOKEN={token}
+
+curl -i {url}/v1/orders -H "Authorization: Bearer $TOKEN" \\
+  -H "Idempotency-Key: $(cat /proc/sys/kernel/random/uuid)" -H 'Content-Type: application/json' \\
+  -d '{json.dumps(order)}'
+""",
+            flush=True,
+        )
+
+
+def _keep(fleet: Fleet, *, reload: bool) -> None:
+    """Until KeyboardInterrupt: starts again what dies, and all of it when a source file changes."""
+    nurse = _Nurse(fleet)
+    if not reload:
+        while True:
+            time.sleep(LOOK)
+            nurse.look()
+    changes = watch(
+        *SOURCES,
+        watch_filter=PythonFilter(),
+        rust_timeout=int(LOOK * 1000),
+        yield_on_timeout=True,
+        raise_interrupt=True,
+    )
+    for changed in changes:
+        if changed:
+            names = sorted({_short(Path(path)) for _, path in changed})
+            _say(f"changed: {', '.join(names)}; restarting")
+            _restart(fleet)
+        else:
+            nurse.look()
+
+
+def _restart(fleet: Fleet) -> None:
+    fleet.stop()
+    try:
+        fleet.start()
+    except FleetError as error:
+        _say(f"{error}; waiting for the next change")
+
+
+class _Nurse:
+    """Starts dead processes again, each time after a longer pause."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._not_before: dict[str, float] = {}
+        self._pause: dict[str, float] = {}
+
+    def look(self) -> None:
+        """Once over all processes."""
+        for member in self._fleet.members:
+            if not member.running() and time.monotonic() >= self._not_before.get(member.name, 0.0):
+                self._revive(member)
+
+    def _revive(self, member: Member) -> None:
+        pause = min(self._pause.get(member.name, 0.5) * 2, LONGEST_PAUSE)
+        self._pause[member.name] = pause
+        self._not_before[member.name] = time.monotonic() + pause
+        code = member.process.returncode if member.process else None
+        _say(f"{member.name} ended with {code}; starting it again (log: {_short(member.log)})")
+        member.launch()
+
+
+def _short(path: Path) -> str:
+    """Relative to where we are, if it is below."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _say(what: str) -> None:
+    print(f"up: {what}", file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 after Ctrl-C or `--down`; 1 where something does not start."""
+    parser = argparse.ArgumentParser(prog="python -m ops.up", description=__doc__.split("\n\n")[0])
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--reload", action="store_true", help="restart the processes when a source file changes")
+    how.add_argument("--down", action="store_true", help="stop what is left, and the stack")
+    asked = parser.parse_args(argv)
+    end_on_signals()
+    platform = Platform(Stack("dev"), Settings())
+    try:
+        if asked.down:
+            platform.down()
+        else:
+            platform.run(reload=asked.reload)
+    except KeyboardInterrupt:
+        return 0
+    except (StackError, FleetError) as error:
+        _say(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
