@@ -1,5 +1,6 @@
 """The API's process: one or more uvicorn workers on one socket."""
 
+import argparse
 import os
 import shutil
 import signal
@@ -10,28 +11,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
-from fastapi import FastAPI
-from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.supervisors import Multiprocess
 
 from api.app import create_app
+from api.supervisor import stop_with_parent, supervise
 from domain.observe import configure_logging, logger
 from domain.settings import Api, Settings
 
 log = logger(__name__)
 
-#: Where uvicorn's workers find the app.
-APP = "api.main:app"
-#: Seconds that a worker has to import the app, and later to answer its parent, before it is replaced.
-HEALTH_PATIENCE = 60
+#: Where processes that count together keep their counts.
 MULTIPROC = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Serves until SIGTERM or SIGINT. 0 after a clean stop; 1 without a port or without services."""
+    asked = _parser().parse_args(argv)
     settings = Settings()
     configure_logging(settings.log)
+    if asked.lifeline is not None:
+        stop_with_parent(asked.lifeline)
+    if asked.fd is not None:
+        return serve(settings, socket.socket(fileno=asked.fd))
     try:
         listener = bind(settings.api)
     except OSError as error:
@@ -39,14 +40,10 @@ def main() -> int:
         return 1
     host, port = listener.getsockname()[:2]
     log.info("api.listening", url=f"http://{host}:{port}", workers=settings.api.workers)
-    return serve(settings.api, [listener])
-
-
-def app() -> FastAPI:
-    """The app of one worker process."""
-    settings = Settings()
-    configure_logging(settings.log)
-    return create_app(settings)
+    if settings.api.workers == 1:
+        return serve(settings, listener)
+    with _shared_metrics():
+        return supervise(listener, workers=settings.api.workers)
 
 
 def bind(settings: Api) -> socket.socket:
@@ -59,45 +56,32 @@ def bind(settings: Api) -> socket.socket:
     except OSError:
         listener.close()
         raise
-    listener.set_inheritable(True)
     return listener
 
 
-def serve(settings: Api, sockets: Sequence[socket.socket]) -> int:
-    """Serves on sockets that are bound already. The exit code, as `main` says."""
+def serve(settings: Settings, listener: socket.socket) -> int:
+    """Serves on a socket that is bound already. The exit code, as `main` says."""
     config = uvicorn.Config(
-        APP,
-        factory=True,
+        create_app(settings),
         http=Connection,
         loop="uvloop",
         ws="none",
         lifespan="on",
-        workers=settings.workers,
         log_config=None,
         log_level="warning",
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_worker_healthcheck=HEALTH_PATIENCE,
-        timeout_graceful_shutdown=int(settings.shutdown_timeout.total_seconds()),
+        timeout_graceful_shutdown=int(settings.api.shutdown_timeout.total_seconds()),
     )
-    if settings.workers > 1:
-        return _serve_many(config, sockets)
     # uvicorn raises the signal that stopped it again, once it has stopped.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     try:
-        uvicorn.Server(config).run(list(sockets))
+        uvicorn.Server(config).run([listener])
     except SystemExit as end:
         return 1 if end.code else 0
     return 0
-
-
-def _serve_many(config: uvicorn.Config, sockets: Sequence[socket.socket]) -> int:
-    with _shared_metrics():
-        workers = Multiprocess(config, sockets=list(sockets))
-        workers.run()
-    return 1 if any(each.exitcode == STARTUP_FAILURE for each in workers.processes) else 0
 
 
 @contextmanager
@@ -111,6 +95,13 @@ def _shared_metrics() -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(os.environ.pop(MULTIPROC), ignore_errors=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m api", description="Serves the API as the settings say.")
+    parser.add_argument("--fd", type=int, help="serve on this inherited socket, in one process")
+    parser.add_argument("--lifeline", type=int, help="stop when this inherited pipe is closed")
+    return parser
 
 
 class Connection(HttpToolsProtocol):

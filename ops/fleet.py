@@ -46,7 +46,7 @@ class Member:
         if self.running():
             return
         with self.log.open("ab") as out:
-            self.process = subprocess.Popen(  # noqa: S603 - our own modules
+            self.process = subprocess.Popen(
                 [sys.executable, "-m", *self.arguments],
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,

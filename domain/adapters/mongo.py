@@ -1,9 +1,12 @@
 """The store: one client per process, durable writes, bounded waits."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 import pymongo
+import pymongo.lock
 from beanie import Document, init_beanie
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
@@ -11,6 +14,20 @@ from pymongo.errors import PyMongoError
 from domain.changes import Database, Doc
 from domain.errors import ServiceAway
 from domain.settings import Mongo
+
+Result = TypeVar("Result")
+
+
+async def _wait_for(waiting: Awaitable[Result], timeout: float | None) -> Result:  # noqa: ASYNC109 - as asyncio's
+    """As `asyncio.wait_for` from Python 3.12 on: without a task of its own."""
+    async with asyncio.timeout(timeout):
+        return await waiting
+
+
+# PyMongo waits for conditions by `wait_for`, which before Python 3.12 does so in another task. Where a caller
+# is cancelled at the wrong moment of its wait for a store that is away, that task takes the client's lock
+# after its caller has gone, nobody gives it back, and every later call of this client hangs for good.
+pymongo.lock.wait_for = _wait_for  # type: ignore[attr-defined,assignment]
 
 
 def connect(settings: Mongo) -> AsyncMongoClient[Doc]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -45,6 +45,7 @@ class JobRuns:
         self._clock = clock
         #: By kind.
         self._claims: dict[str, Batcher[str, Claimed | None]] = {}
+        self._keepers: set[asyncio.Task[None]] = set()
         self._outcomes: Batcher[tuple[Claimed, Doc], bool] = Batcher(
             self._record, observe=BATCH_SIZE.labels("outcome").observe
         )
@@ -97,16 +98,18 @@ class JobRuns:
     @asynccontextmanager
     async def keeping(self, job: Claimed) -> AsyncIterator[None]:
         """Renews the lease while the job runs."""
-        task = asyncio.create_task(self._keep(job))
+        ended = asyncio.Event()
+        task = asyncio.create_task(self._keep(job, ended))
+        self._keepers.add(task)
+        task.add_done_callback(self._keepers.discard)
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            # Ends by itself. A renewal on its way is not waited for: once the job has ended it does nothing.
+            ended.set()
 
-    async def _keep(self, job: Claimed) -> None:
-        while True:
-            await asyncio.sleep(self._settings.lease.total_seconds() / 3)
+    async def _keep(self, job: Claimed, ended: asyncio.Event) -> None:
+        while not await _happens(ended, within=self._settings.lease.total_seconds() / 3):
             until = self._clock() + self._settings.lease
             try:
                 await self._database[JOBS].update_one(_held_by(job), {"$set": {"lease_until": until}})
@@ -232,6 +235,14 @@ class JobRuns:
         for claims in self._claims.values():
             await claims.drain()
         await self._outcomes.drain()
+        await asyncio.gather(*self._keepers)
+
+
+async def _happens(event: asyncio.Event, *, within: float) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within):
+            await event.wait()
+    return event.is_set()
 
 
 def error_form(error: BaseException) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-#: The longest that one child may take.
+#: The longest that one child may take, in seconds, unless its caller knows better.
 PATIENCE = 600.0
 
 
@@ -15,17 +15,23 @@ class ChildError(Exception):
     """A child process failed; the message ends with what it said."""
 
 
-def ask(module: str, question: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Any:
+def ask(
+    module: str,
+    question: Mapping[str, Any],
+    environment: Mapping[str, str] | None = None,
+    *,
+    patience: float = PATIENCE,
+) -> Any:
     """Runs `python -m ops.bench.<module>` with the question on its standard input; answers what it prints.
 
-    Raises ChildError.
+    Raises ChildError, and TimeoutExpired after `patience` seconds.
     """
     child = subprocess.run(
         [sys.executable, "-m", f"ops.bench.{module}"],
         input=json.dumps(question).encode(),
         env={**os.environ, **(environment or {})},
         capture_output=True,
-        timeout=PATIENCE,
+        timeout=patience,
         check=False,
     )
     if child.returncode:

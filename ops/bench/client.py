@@ -4,10 +4,11 @@ It spends about 50 us of processor per request, where a full HTTP library spends
 client takes as little as possible from what it measures.
 
 In:  {"urls": [...], "tokens": [...], "orders": [[{"sku", "quantity"}, ...], ...], "clients": 32,
-      "warm_up": 1.0, "seconds": 8.0, "follow": true, "path": "/v1/orders"}
+      "warm_up": 1.0, "seconds": 8.0, "limit": 0, "follow": true, "path": "/v1/orders"}
 Out: {"done": 1234, "total": 1399, "seconds": 8.0, "latencies_ms": [...], "states": {"reserved": 1234},
       "cpu_seconds": 1.1}
 
+It ends after `seconds`, or after `limit` orders where that is not 0.
 With `follow` an order is done when its client sees its final state, else when it is accepted.
 """
 
@@ -96,14 +97,18 @@ class Load:
         _, connection = await loop.create_connection(Connection, place.hostname or "", place.port or 80)
         head = f"Host: {place.netloc}\r\nAuthorization: Bearer {_nth(self._wanted['tokens'], number)}\r\n"
         chance = random.Random(number)
-        while time.perf_counter() < self._end:
+        while self._goes_on():
+            self.total += 1
             began = time.perf_counter()
             state = await self._order(connection, head, chance)
             ended = time.perf_counter()
-            self.total += 1
             if self._begin <= ended <= self._end:
                 self.latencies.append((ended - began) * 1000)
                 self.states[state] += 1
+
+    def _goes_on(self) -> bool:
+        limit = self._wanted["limit"]
+        return time.perf_counter() < self._end and not (limit and self.total >= limit)
 
     async def _order(self, connection: Connection, head: str, chance: random.Random) -> str:
         body, key = chance.choice(self._bodies), UUID(int=random.getrandbits(128), version=4)

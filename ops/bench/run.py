@@ -114,7 +114,7 @@ class Bench:
         before = [watch.histogram(url, "stockyard_batch_size", batch="place") for url in probes]
         groups = self._groups(platform)
         used, had = watch.cpu_seconds(groups), self._operations(platform)
-        answer = self._load(platform, "spread", self._orders(self._skus))
+        answer = self._load(platform, "spread", make_orders(self._skus))
         for name, count in self._operations(platform).items():
             self._add(f"store_{name}_per_order", (count - had.get(name, 0)) / max(answer["total"], 1))
         for name, seconds in watch.cpu_seconds(groups).items():
@@ -124,15 +124,15 @@ class Bench:
         self._add("mean_batch", mean_of_histogram(_summed(before), _summed(after)))
 
     def _hot(self) -> None:
-        self._load(self._platforms["main"], "hot", self._orders(self._skus[:1]))
+        self._load(self._platforms["main"], "hot", make_orders(self._skus[:1]))
 
     def _one(self) -> None:
-        self._load(self._platforms["one"], "batch_of_one", self._orders(self._skus))
+        self._load(self._platforms["one"], "batch_of_one", make_orders(self._skus))
 
     def _accept(self) -> None:
         platform = self._platforms["accept"]
         answer = self._ask(
-            platform.fleet.urls, platform.shop["tokens"], self._orders(self._skus), follow=False
+            platform.fleet.urls, platform.shop["tokens"], make_orders(self._skus), follow=False
         )
         self._add("accept_per_second", answer["done"] / answer["seconds"])
         self._add("accept_p99_ms", percentile(answer["latencies_ms"], 99))
@@ -144,7 +144,7 @@ class Bench:
 
     def _store(self) -> None:
         platform = self._platforms["main"]
-        wanted = {"orders": self._orders(self._skus), "accounts": platform.shop["accounts"]}
+        wanted = {"orders": make_orders(self._skus), "accounts": platform.shop["accounts"]}
         how = {"batch": STORE_BATCH, "seconds": self._plan.seconds / 2}
         answer = children.ask("bare_store", wanted | how, platform.environment)
         self._add("limit_store_orders_per_second", answer["orders"] / answer["seconds"])
@@ -152,7 +152,7 @@ class Bench:
 
     def _empty(self) -> None:
         how = {"follow": False, "path": "/empty", "seconds": self._plan.seconds / 2}
-        answer = self._ask([self._empty_url], ["none"], self._orders(self._skus), **how)
+        answer = self._ask([self._empty_url], ["none"], make_orders(self._skus), **how)
         self._add("limit_empty_202_per_second", answer["done"] / answer["seconds"])
 
     # -- what they share --
@@ -172,7 +172,7 @@ class Bench:
         self, urls: Sequence[str], tokens: Sequence[str], orders: Sequence[Any], **other: Any
     ) -> dict[str, Any]:
         wanted = {"urls": urls, "tokens": tokens, "orders": orders, "clients": self._plan.clients}
-        how = {"warm_up": self._plan.warm_up, "seconds": self._plan.seconds}
+        how = {"warm_up": self._plan.warm_up, "seconds": self._plan.seconds, "limit": 0}
         return dict(children.ask("client", wanted | how | {"follow": True, "path": "/v1/orders"} | other))
 
     def _check(self, platform: Platform) -> None:
@@ -195,19 +195,20 @@ class Bench:
             **{name: pids for name, pids in own.items() if pids},
         }
 
-    def _orders(self, skus: Sequence[str]) -> list[list[dict[str, Any]]]:
-        """1 to 3 lines of 1 to 3 units each; the same in every round."""
-        chance = random.Random(1)
-        return [
-            [
-                {"sku": sku, "quantity": chance.randint(1, 3)}
-                for sku in chance.sample(skus, min(chance.randint(1, 3), len(skus)))
-            ]
-            for _ in range(ORDERS)
-        ]
-
     def _add(self, name: str, value: float) -> None:
         self.outcome.figures.add(name, value)
+
+
+def make_orders(skus: Sequence[str]) -> list[list[dict[str, Any]]]:
+    """The items of many orders: 1 to 3 lines of 1 to 3 units each; the same for the same SKUs."""
+    chance = random.Random(1)
+    return [
+        [
+            {"sku": sku, "quantity": chance.randint(1, 3)}
+            for sku in chance.sample(skus, min(chance.randint(1, 3), len(skus)))
+        ]
+        for _ in range(ORDERS)
+    ]
 
 
 @contextmanager

@@ -3,12 +3,12 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
 
-from domain.bootstrap import Services, open_services
+from domain.bootstrap import open_services
 from domain.settings import Redis, Settings
 from tests.conftest import MovableClock
 from tests.factories import Shop
@@ -87,8 +87,6 @@ async def test_three_processes_without_locks_sell_the_same_37_units_once(without
 
 async def test_two_processes_sell_the_last_unit_once_without_locks(without_redis: list[Shop]) -> None:
     await without_redis[0].stock(LAST=1)
-    orders = await asyncio.gather(
-        *(without_redis[n % 3].place(owner=f"buyer{n}", LAST=1) for n in range(60))
-    )
+    orders = await asyncio.gather(*(without_redis[n % 3].place(owner=f"buyer{n}", LAST=1) for n in range(60)))
     assert Counter(order["state"] for order in orders) == {"reserved": 1, "rejected": 59}
     await without_redis[0].check_books()

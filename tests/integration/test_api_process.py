@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.api import ORDER
@@ -102,3 +103,29 @@ def test_a_port_that_is_taken_is_one_line_and_the_end(environment: dict[str, str
             assert second.wait(60) == 1
         (line,) = second_log.read_text().splitlines()
         assert "api.cannot_listen" in line
+
+
+def test_a_killed_worker_is_replaced_and_none_outlives_its_parent(
+    environment: dict[str, str], tmp_path: Path
+):
+    with process({**environment, "STOCKYARD_API_WORKERS": "2"}, tmp_path) as (child, log):
+        url = url_of(log, child)
+        parent = psutil.Process(child.pid)
+        victim, other = parent.children()
+        victim.kill()
+        until(lambda: victim.pid not in {each.pid for each in parent.children()})
+        until(lambda: len(parent.children()) == 2)
+        assert "api.worker_died" in log.read_text()
+        assert httpx.get(url + "/healthz").is_success
+        workers = parent.children()
+        assert other in workers
+        child.kill()
+        psutil.wait_procs(workers, timeout=30)
+        assert not any(worker.is_running() for worker in workers)
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -15,7 +15,7 @@ from domain.values import utcnow
 from tests.conftest import MovableClock
 from tests.factories import Shop
 from tests.fakes import FakeLocks
-from tests.integration.test_placing import LABELS, commit_whose_answer_is_lost
+from tests.transactions import LABELS, commit_whose_answer_is_lost
 
 
 @pytest.fixture

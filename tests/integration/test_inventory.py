@@ -10,7 +10,7 @@ from domain.errors import BelowReserved, IdempotencyKeyReused, NotFound, SkuTake
 from domain.inventory.service import Adjusted
 from domain.values import Money, new_id
 from tests.factories import Shop
-from tests.integration.test_placing import LABELS, commit_whose_answer_is_lost
+from tests.transactions import LABELS, commit_whose_answer_is_lost
 
 
 async def adjust(

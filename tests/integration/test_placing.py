@@ -2,16 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import AutoReconnect
 
 from domain.bootstrap import Services
-from domain.changes import Changes, GuardFailed
+from domain.changes import GuardFailed
 from domain.errors import TryAgain
 from domain.inventory.placing import TRIES
 from domain.orders.commands import OrderItem, PlaceOrder
@@ -19,34 +17,7 @@ from domain.values import new_id
 from tests.conftest import MovableClock
 from tests.factories import ADDRESS, Shop
 from tests.fakes import FakeLocks
-
-
-@contextmanager
-def commit_whose_answer_is_lost(label: str | None) -> Iterator[list[str]]:
-    """The next commit is applied and its answer lost. With a label the client tries again by itself.
-
-    `TransientTransactionError` runs the whole transaction again, although it was applied.
-    """
-    commit, lost = AsyncClientSession.commit_transaction, []
-
-    async def lose(session: AsyncClientSession) -> None:
-        await commit(session)
-        if not lost:
-            lost.append("answer")
-            error = AutoReconnect("the connection broke")
-            if label:
-                error._add_error_label(label)
-            raise error
-
-    AsyncClientSession.commit_transaction = lose  # type: ignore[method-assign]
-    try:
-        yield lost
-    finally:
-        AsyncClientSession.commit_transaction = commit  # type: ignore[method-assign]
-    assert lost == ["answer"]
-
-
-LABELS = pytest.mark.parametrize("label", ["UnknownTransactionCommitResult", "TransientTransactionError"])
+from tests.transactions import LABELS, commit_whose_answer_is_lost, just_before_the_commit, replace_commit
 
 
 async def states(shop: Shop, *order_ids: str) -> Counter[str]:
@@ -128,7 +99,7 @@ async def test_a_batch_that_never_learns_of_its_commit_is_a_no_op_when_its_messa
     settle = shop.services.order_placing.settle
     with commit_whose_answer_is_lost(None):
         lost = await asyncio.gather(*(settle(job_id) for job_id in jobs), return_exceptions=True)
-    assert all(isinstance(each, AutoReconnect) for each in lost)
+    assert [type(each) for each in lost] == [AutoReconnect] * size, lost
     assert await asyncio.gather(*(settle(job_id) for job_id in jobs)) == [None] * size
     assert await shop.levels("A") == (10 - size, size)
     assert await shop.services.events.last("ada") == size
@@ -182,18 +153,10 @@ async def test_stock_that_is_taken_between_look_and_commit_is_looked_at_again(
 ):
     await shop.stock(A=1)
     other = Shop(rewire(locks=FakeLocks()))
-    commit, rivals = Changes.commit, []
-
-    async def late(changes: Changes, *args: Any, **kwargs: Any) -> None:
-        if not rivals:
-            rivals.append("bob")
-            rivals.append((await other.place(owner="bob", A=1))["state"])
-        await commit(changes, *args, **kwargs)
-
     accepted = await shop.submit(A=1)
-    monkeypatch.setattr(Changes, "commit", late)
+    rival = just_before_the_commit(monkeypatch, lambda: other.place(owner="bob", A=1))
     await shop.services.order_placing.settle(accepted.job_id)
-    assert rivals == ["bob", "reserved"]
+    assert rival[0]["state"] == "reserved"
     assert (await shop.order(accepted.job_id))["state"] == "rejected"
     assert await shop.levels("A") == (0, 1)
     await shop.check_books()
@@ -204,14 +167,7 @@ async def test_a_job_that_is_cancelled_between_look_and_commit_drops_out_of_its_
 ):
     await shop.stock(A=10)
     jobs = [(await shop.submit(A=1)).job_id for _ in range(3)]
-    commit, cancelled = Changes.commit, []
-
-    async def late(changes: Changes, *args: Any, **kwargs: Any) -> None:
-        if not cancelled:
-            cancelled.append(await shop.services.orders.cancel(jobs[1], owner="ada"))
-        await commit(changes, *args, **kwargs)
-
-    monkeypatch.setattr(Changes, "commit", late)
+    cancelled = just_before_the_commit(monkeypatch, lambda: shop.services.orders.cancel(jobs[1], owner="ada"))
     await asyncio.gather(*(shop.services.order_placing.settle(job_id) for job_id in jobs))
     assert cancelled == [{"order_state": "cancelled"}]
     assert [(await shop.order(job_id))["state"] for job_id in jobs] == ["reserved", "cancelled", "reserved"]
@@ -230,7 +186,7 @@ async def test_a_batch_that_others_always_precede_asks_to_be_run_again(
         raise GuardFailed(["stock to take"])
 
     with monkeypatch.context() as patch:
-        patch.setattr(Changes, "commit", never)
+        replace_commit(patch, never)
         with pytest.raises(TryAgain):
             await shop.services.order_placing.settle(accepted.job_id)
     assert len(tries) == TRIES
@@ -267,7 +223,7 @@ async def test_a_store_that_is_away_is_nobodys_failure_and_no_batch_tries_each_o
         raise AutoReconnect("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Changes, "commit", away)
+        replace_commit(patch, away)
         settles = [shop.services.order_placing.settle(job_id) for job_id in jobs]
         errors = await asyncio.gather(*settles, return_exceptions=True)
     assert all(isinstance(error, AutoReconnect) for error in errors)

@@ -3,12 +3,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from domain.bootstrap import Services
-from domain.changes import Changes
 from domain.errors import HoldNotFound
 from domain.inventory.commands import Item, Release, Reserve
 from domain.orders.commands import CancelOrder
@@ -16,6 +14,7 @@ from domain.values import new_id
 from tests.conftest import MovableClock
 from tests.factories import Shop
 from tests.fakes import FakeLocks
+from tests.transactions import just_before_the_commit
 
 
 async def state_of(shop: Shop, reservation: str, *, owner: str = "ada") -> str:
@@ -166,27 +165,13 @@ async def test_a_reservation_serves_one_order_however_many_try_at_once(
     await shop.check_books()
 
 
-async def between_look_and_commit(monkeypatch: pytest.MonkeyPatch, what: Callable[[], Any]) -> list[Any]:
-    """Runs `what` once, just before the next commit; the list has what it answered or raised."""
-    commit, done = Changes.commit, []
-
-    async def late(changes: Changes, *args: Any, **kwargs: Any) -> None:
-        if not done:
-            done.append(None)
-            (done[0],) = await asyncio.gather(what(), return_exceptions=True)
-        await commit(changes, *args, **kwargs)
-
-    monkeypatch.setattr(Changes, "commit", late)
-    return done
-
-
 async def test_a_release_that_an_order_precedes_leaves_the_order_its_stock(
     shop: Shop, rewire: Callable[..., Services], monkeypatch: pytest.MonkeyPatch
 ):
     await shop.stock(A=2)
     reservation = await shop.reserve(A=2)
     other = Shop(rewire(locks=FakeLocks()))
-    done = await between_look_and_commit(monkeypatch, lambda: other.place(reservation=reservation, A=2))
+    done = just_before_the_commit(monkeypatch, lambda: other.place(reservation=reservation, A=2))
     with pytest.raises(HoldNotFound):
         await release(shop, reservation)
     assert done[0]["state"] == "reserved"
@@ -200,7 +185,7 @@ async def test_an_order_that_a_release_precedes_is_rejected(
     await shop.stock(A=2)
     reservation = await shop.reserve(A=2)
     other = Shop(rewire(locks=FakeLocks()))
-    await between_look_and_commit(monkeypatch, lambda: release(other, reservation))
+    just_before_the_commit(monkeypatch, lambda: release(other, reservation))
     order = await shop.place(reservation=reservation, A=2)
     assert (order["state"], order["rejection"]["code"]) == ("rejected", "reservation_ended")
     assert await shop.levels("A") == (2, 0)
@@ -216,7 +201,7 @@ async def test_an_order_whose_clock_is_behind_and_an_expiry_have_one_winner(
     behind.move(minutes=14, seconds=59)
     clock.move(minutes=15)
     other = Shop(rewire(locks=FakeLocks(), clock=behind))
-    done = await between_look_and_commit(monkeypatch, lambda: other.place(reservation=reservation, A=2))
+    done = just_before_the_commit(monkeypatch, lambda: other.place(reservation=reservation, A=2))
     expired = await shop.services.orders.expire([reservation])
     order = await shop.order(done[0]["id"])
     # The order was first; the expiry saw it and ended both.

@@ -18,9 +18,8 @@ import workers.kinds
 from api import backlog, errors
 from api.app import create_app
 from api.deps import KEYED, Requires
-from domain import adapters, settings
+from domain import settings
 from domain.accounts.rules import SCOPES
-from domain.adapters import redis_locks
 from domain.errors import DomainError
 from domain.jobs.commands import kinds
 from domain.orders import rules as orders
@@ -28,7 +27,6 @@ from domain.settings import Settings
 from domain.values import parse_duration
 from ops.cli.main import app as command_line
 from ops.environment import variables
-from tests import conftest
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")])
@@ -46,8 +44,6 @@ FILES = (
 OTHER_VARIABLES = {"STOCKYARD_TEST_STACK"}
 #: Codes that jobs have and HTTP answers do not, with where they are made.
 JOB_CODES = {"worker_lost": "domain/jobs/relay.py"}
-#: Makes metrics: imported for that.
-METRICS = (backlog, redis_locks, adapters, conftest)
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
@@ -109,7 +105,7 @@ def openapi() -> dict[str, Any]:
 def routes() -> dict[str, APIRoute]:
     """By method and path."""
     found = [route for route in the_app().routes if isinstance(route, APIRoute)]
-    return {f"{method} {route.path}": route for route in found for method in route.methods}
+    return {f"{method} {route.path}": route for route in found for method in route.methods or ()}
 
 
 def scopes_of(route: APIRoute) -> set[str]:
@@ -199,6 +195,17 @@ def test_modules_that_are_started_exist(page: Path):
     for module in re.findall(r"python -m ([a-z_.]+)", text(page)):
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+
+
+@pages
+def test_processes_that_are_scaled_exist(page: Path):
+    services = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    entries = (ROOT / "Procfile").read_text(encoding="utf-8")
+    for name in re.findall(r"--scale ([\w-]+)=", text(page)):
+        assert f"\n  {name}:\n" in services, name
+    for counts in re.findall(r"--concurrency (\S+)", text(page)):
+        for name in re.findall(r"([\w-]+)=", counts):
+            assert f"{name}: " in entries, name
 
 
 @pages
@@ -338,6 +345,12 @@ def test_every_type_of_event_is_listed():
     listed = set(re.findall(r"^\| `((?:order|hold)\.\w+)` \|", text(EVENTS), re.MULTILINE))
     states = {orders.RESERVED, orders.REJECTED, orders.PAID, orders.EXPIRED, orders.CANCELLED}
     assert listed == {f"order.{state}" for state in states} | {"hold.held", "hold.released", "hold.expired"}
+
+
+def test_the_subscriber_on_the_first_page_is_the_one_that_is_run():
+    assert blocks(ROOT / "README.md", "python") == [
+        block for block in blocks(EVENTS, "python") if "pubsub(" in block
+    ]
 
 
 def test_every_decision_is_linked_from_the_architecture():

@@ -1,0 +1,126 @@
+"""`python -m ops.soak`: many orders with an eye on memory, then orders under faults."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from ops.bench import books, children
+from ops.bench.figures import percentile
+from ops.bench.platforms import SETTINGS, Platform, Shape
+from ops.bench.run import make_orders
+from ops.fleet import Fleet, FleetError
+from ops.servers import StackError
+from ops.soak.faults import FULL_PLAN, Summary, plan_of, run_faults
+from ops.soak.memory import Memory
+from ops.soak.verdict import verdict
+from ops.stack import Stack
+
+NAME = "soak"
+SKUS = [f"SOAK-{number:05}" for number in range(1000)]
+#: Seconds that a run may take for each order before it is given up.
+SECONDS_PER_ORDER = 0.1
+#: Of the fleet that is under faults: waits that are short, so that a run says something within minutes.
+UNDER_FAULTS = {
+    "STOCKYARD_JOBS_LEASE": "10s",
+    "STOCKYARD_JOBS_RELAY_AFTER": "3s",
+    "STOCKYARD_JOBS_RESEND_EMPTY_AFTER": "5s",
+    "STOCKYARD_JOBS_BACKOFF": "200ms",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(prog="python -m ops.soak", description=__doc__.partition(": ")[2])
+    found.add_argument(
+        "--orders", type=int, default=50_000, help="of the first part; 0 skips it (%(default)s)"
+    )
+    found.add_argument("--clients", type=int, default=32, help="of both parts (%(default)s)")
+    found.add_argument("--seed", type=int, default=1, help="of the faults (%(default)s)")
+    found.add_argument("--kills", type=int, default=FULL_PLAN["kill worker"], help="of workers (%(default)s)")
+    found.add_argument(
+        "--fault-seconds", type=float, default=240.0, help="of the second part; 0 skips it (%(default)s)"
+    )
+    return found
+
+
+def steady(stack: Stack, *, orders: int, clients: int) -> dict[str, Any]:
+    """Orders as fast as one API and one worker take them; memory, stock and every order are checked."""
+    shape = Shape(apis=1, workers=1, schedulers=1)
+    platform = Platform("steady", stack.urls.as_env(), shape=shape, folder=stack.folder / "processes")
+    try:
+        platform.open(skus=SKUS, customers=clients)
+        wanted = {"urls": platform.fleet.urls, "tokens": platform.shop["tokens"], "orders": make_orders(SKUS)}
+        seconds = 60 + orders * SECONDS_PER_ORDER
+        how = {"clients": clients, "warm_up": 0, "seconds": seconds, "limit": orders, "follow": True}
+        began = time.monotonic()
+        with Memory(platform.fleet.members) as memory:
+            answer = children.ask("client", wanted | how | {"path": "/v1/orders"}, patience=seconds + 60)
+        took = time.monotonic() - began
+        told, wrong = memory.verdict()
+        with books.store(*platform.mongo) as database:
+            states, lost = verdict(database, {})
+            short = books.oversold(database)
+    finally:
+        platform.close()
+    if states != {"reserved": orders}:
+        wrong.append(f"{orders} orders were asked for, there are {states}")
+    return {
+        "orders": answer["total"],
+        "seconds": round(took, 1),
+        "orders_per_second": round(answer["total"] / took, 1),
+        "p50_ms": percentile(answer["latencies_ms"], 50),
+        "p99_ms": percentile(answer["latencies_ms"], 99),
+        "memory_mb": told,
+        "oversold": len(short),
+        "violations": wrong + lost + short,
+    }
+
+
+def under_faults(stack: Stack, *, seed: int, seconds: float, kills: int, clients: int) -> Summary:
+    """The long fault schedule over two APIs, three workers and two schedulers."""
+    database = {"STOCKYARD_MONGO_DATABASE": "faults", "STOCKYARD_RABBITMQ_QUEUE_VERSION": "2"}
+    environment = stack.urls.as_env() | SETTINGS | UNDER_FAULTS | database
+    pools = {"orders": 2, "inventory": 1}
+    plan = plan_of(FULL_PLAN | {"kill worker": kills})
+    folder = stack.folder / "processes" / "faults"
+    with Fleet(environment, folder=folder, apis=2, pools=pools, schedulers=2) as fleet:
+        return run_faults(
+            fleet, stack, environment=environment, seed=seed, seconds=seconds, plan=plan, clients=clients
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0; 1 where something was lost, doubled, oversold, stuck or grew, or could not be started."""
+    asked = parser().parse_args(argv)
+    say = Console(stderr=True).print
+    own = {name: value for name, value in os.environ.items() if not name.startswith("STOCKYARD_")}
+    stack, told = Stack(NAME, environ=own), dict[str, Any]()
+    try:
+        stack.up(fresh=True)
+        if asked.orders:
+            say(f"{asked.orders:,} orders, {asked.clients} clients")
+            told["steady"] = steady(stack, orders=asked.orders, clients=asked.clients)
+        if asked.fault_seconds:
+            say(f"{asked.fault_seconds:g} s of faults, seed {asked.seed}")
+            how = {"seed": asked.seed, "seconds": asked.fault_seconds, "kills": asked.kills}
+            told["faults"] = under_faults(stack, **how, clients=asked.clients).as_dict()
+    except (StackError, FleetError, children.ChildError) as error:
+        print(f"soak: {error}", file=sys.stderr)
+        return 1
+    finally:
+        stack.down()
+    violations = [line for part in told.values() for line in part["violations"]]
+    for line in violations:
+        say(line, style="red")
+    print(json.dumps({**told, "ok": not violations}))
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""The `stockyard` command as a process."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from domain.values import new_id
+
+#: Exit code, standard output, standard error.
+Run = Callable[..., tuple[int, str, str]]
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def stockyard(environment, tmp_path):
+    """Runs the command; answers exit code, standard output and standard error."""
+
+    def run(*arguments, typed="", **variables):
+        done = subprocess.run(
+            [sys.executable, "-m", "ops.cli.main", *arguments],
+            input=typed,
+            env={**base_environment(), **environment, **variables},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def base_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("STOCKYARD_")}
+
+
+def created(stockyard: Run, email: str, *more: str) -> tuple[int, str, str]:
+    return stockyard("accounts", "create-ops", email, "--password-stdin", *more, typed=PASSWORD + "\n")
+
+
+async def test_the_first_ops_account_is_made_on_the_server_and_can_log_in(stockyard, services):
+    code, out, _ = created(stockyard, "Ops@Example.com", "--json")
+
+    account = json.loads(out)
+    assert code == 0
+    assert (account["email"], account["role"]) == ("ops@example.com", "ops")
+    token = await services.accounts.log_in("ops@example.com", PASSWORD)
+    assert services.accounts.authenticate(token.token).may("inventory:write")
+
+
+async def test_a_granted_scope_comes_with_the_next_log_in(stockyard, services):
+    await services.accounts.register("ada@example.com", PASSWORD)
+
+    code, out, _ = stockyard("accounts", "grant", "ADA@example.com", "orders:price")
+
+    assert (code, out) == (0, "ada@example.com may now: orders:price orders:read orders:write\n")
+    token = await services.accounts.log_in("ada@example.com", PASSWORD)
+    assert services.accounts.authenticate(token.token).may("orders:price")
+
+
+def test_what_is_refused_says_so_in_one_line(stockyard):
+    assert created(stockyard, "twice@example.com")[0] == 0
+    refusals = [
+        (created(stockyard, "twice@example.com"), "There is an account with this email address."),
+        (created(stockyard, "nobody"), "this is no email address"),
+        (
+            stockyard("accounts", "create-ops", "a@example.com", "--password-stdin", typed="short\n"),
+            "a password has at least 10 characters",
+        ),
+        (
+            stockyard("accounts", "grant", "twice@example.com", "orders:steal"),
+            "there is no scope orders:steal",
+        ),
+        (
+            stockyard("accounts", "grant", "none@example.com", "orders:price"),
+            "there is no account none@example.com",
+        ),
+    ]
+    for (code, out, err), message in refusals:
+        assert (code, out) == (1, "")
+        assert err.startswith(f"stockyard: {message}")
+        assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("accounts", "grant", "a@example.com"), ("accounts", "delete"), ("config", "check", "--yaml")],
+)
+def test_wrong_usage_is_2(stockyard, arguments):
+    assert stockyard(*arguments)[0] == 2
+
+
+def test_a_password_is_never_asked_where_there_is_no_terminal(stockyard):
+    code, _, err = stockyard("accounts", "create-ops", "a@example.com")
+    assert code == 2
+    assert "--password-stdin" in err
+
+
+def test_config_check_times_every_service(stockyard):
+    code, out, err = stockyard("config", "check", "--json")
+
+    found = json.loads(out)
+    assert (code, err, found["ok"], found["problems"]) == (0, "", True, [])
+    assert set(found["services"]) >= {"mongodb", "redis", "rabbitmq"}
+    assert all(each["latency_ms"] < 5000 for each in found["services"].values())
+
+
+def test_config_check_names_settings_that_do_not_exist_or_cannot_be_read(stockyard):
+    code, out, _ = stockyard(
+        "config", "check", STOCKYARD_MONGO_URI="mongodb://elsewhere", STOCKYARD_JOBS_LEASE="soon"
+    )
+    assert code == 1
+    assert "STOCKYARD_MONGO_URI: no such setting; is it STOCKYARD_MONGO_URL?" in out
+    assert "STOCKYARD_JOBS_LEASE: " in out
+
+
+def test_config_check_reads_dotenv_too(environment, tmp_path):
+    (tmp_path / ".env").write_text("STOCKYARD_ORDER_HOLD_TIME=3s\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "ops.cli.main", "config", "check"],
+        cwd=tmp_path,
+        env={**base_environment(), **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "STOCKYARD_ORDER_HOLD_TIME: no such setting; is it STOCKYARD_ORDERS_HOLD_TIME?" in done.stdout
+
+
+def test_a_store_that_is_away_is_one_line(stockyard):
+    nobody = {"STOCKYARD_MONGO_URL": "mongodb://127.0.0.1:1/", "STOCKYARD_MONGO_TIMEOUT": "500ms"}
+    code, out, err = stockyard(
+        "accounts", "create-ops", f"{new_id()}@example.com", "--password-stdin", typed=PASSWORD, **nobody
+    )
+    assert (code, out) == (1, "")
+    assert err.startswith("stockyard: MongoDB is away: ")
+    assert err.count("\n") == 1
+
+    code, out, _ = stockyard("config", "check", **nobody)
+    assert code == 1
+    assert "mongodb   away" in out
+
+
+def test_redis_and_rabbitmq_that_are_away_are_told_apart(stockyard):
+    nobody = {
+        "STOCKYARD_REDIS_URL": "redis://127.0.0.1:1/0",
+        "STOCKYARD_RABBITMQ_URL": "amqp://guest:guest@127.0.0.1:1/",
+    }
+    code, out, _ = stockyard("config", "check", "--json", **nobody)
+    found = json.loads(out)["services"]
+    assert code == 1
+    assert {name: each["ok"] for name, each in found.items()} == {
+        "mongodb": True,
+        "redis": False,
+        "rabbitmq": False,
+    }
