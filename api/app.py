@@ -9,14 +9,13 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from api import errors, openapi
-from api.access import access_log
 from api.backlog import Backlog
 from api.gate import Gate, LoadShedding
 from api.middleware import BodyLimit, CompressedReads, RequestContext
 from api.routes import auth, events, health, inventory, jobs, orders, products, reservations
 from api.waiting import Stopping
 from domain.bootstrap import open_services
-from domain.observe import logger
+from domain.observe import hot_log, logger
 from domain.settings import Settings
 
 log = logger(__name__)
@@ -85,4 +84,4 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_headers=SENT,
             expose_headers=READ,
         )
-    app.add_middleware(RequestContext, log_access=access_log(settings.log))
+    app.add_middleware(RequestContext, log_access=hot_log(settings.log, "api.requests"))

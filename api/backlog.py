@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from time import monotonic
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
@@ -15,14 +14,11 @@ from prometheus_client.registry import Collector
 from pymongo.errors import PyMongoError
 
 from domain.bootstrap import Services
-from domain.jobs.commands import kinds
-from domain.jobs.models import JOBS
-from domain.jobs.rules import QUEUED
+from domain.jobs.commands import pools
 from domain.ports import QueueDepth
 
 #: Seconds for which one look serves all scrapes.
 FRESH = 5.0
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +48,19 @@ class Backlog:
         return self._found
 
     async def _depths(self) -> dict[str, QueueDepth]:
-        pools = sorted({command.pool for command in kinds().values()})
-        depths = await asyncio.gather(*(self._services.queue.depth(pool) for pool in pools))
-        return {pool: depth for pool, depth in zip(pools, depths, strict=True) if depth is not None}
+        found = await asyncio.gather(*(self._services.queue.depth(pool) for pool in pools()))
+        return {pool: depth for pool, depth in zip(pools(), found, strict=True) if depth is not None}
 
     async def _ages(self) -> dict[str, float] | None:
-        # The bound on `not_before` lets the partial index of queued jobs serve this.
-        query = {"state": QUEUED, "not_before": {"$gt": EPOCH}}
-        oldest = {"_id": "$pool", "since": {"$min": "$created_at"}}
         try:
-            rows = await self._services.database[JOBS].aggregate([{"$match": query}, {"$group": oldest}])
-            now = self._services.clock()
-            return {row["_id"]: max(0.0, (now - row["since"]).total_seconds()) async for row in rows}
+            since = [await self._services.jobs.oldest(pool) for pool in pools()]
         except PyMongoError:
             return None
+        now = self._services.clock()
+        return {
+            pool: max(0.0, (now - at).total_seconds()) if at else 0.0
+            for pool, at in zip(pools(), since, strict=True)
+        }
 
 
 class _Gauges(Collector):

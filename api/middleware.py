@@ -9,10 +9,9 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
-from api.access import AccessLog
 from api.errors import BadRequest, failed, problem_of
 from api.gate import ALWAYS_OPEN
-from domain.observe import logger
+from domain.observe import HotLog, logger
 
 log = logger(__name__)
 
@@ -54,7 +53,7 @@ _NO_STORE = (b"cache-control", b"no-store")
 class RequestContext:
     """Gives each request its id, headers, metrics and one log line; answers what nobody else could."""
 
-    def __init__(self, app: ASGIApp, log_access: AccessLog) -> None:
+    def __init__(self, app: ASGIApp, log_access: HotLog) -> None:
         self._app = app
         self._log_access = log_access
 
@@ -118,13 +117,14 @@ def _routed_method(scope: Scope) -> str:
     return "GET" if method == "HEAD" and scope["path"] != STREAM else method
 
 
-def _record(scope: Scope, answer: _Answer, seconds: float, log_access: AccessLog) -> None:
+def _record(scope: Scope, answer: _Answer, seconds: float, log_access: HotLog) -> None:
     template = getattr(scope.get("route"), "path", "unmatched")
     method = scope["method"] if scope["method"] in METHODS else "OTHER"
     REQUESTS.labels(method, template, answer.status).inc()
     REQUEST_SECONDS.labels(method, template).observe(seconds)
     if scope["path"] not in ALWAYS_OPEN:
         log_access(
+            "request",
             {
                 "method": method,
                 "route": template,
@@ -132,7 +132,7 @@ def _record(scope: Scope, answer: _Answer, seconds: float, log_access: AccessLog
                 "ms": round(seconds * 1000, 1),
                 "account_id": scope.get("account_id"),
                 "request_id": scope["request_id"],
-            }
+            },
         )
 
 

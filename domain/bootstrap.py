@@ -31,6 +31,7 @@ from domain.jobs.relay import Relay
 from domain.jobs.running import JobRuns
 from domain.jobs.service import Jobs
 from domain.jobs.signals import JobSignals
+from domain.observe import hot_log
 from domain.orders.models import Order, Payment
 from domain.orders.payments import OrderPayments
 from domain.orders.placing import OrderFacts, OrderPlacing
@@ -147,7 +148,12 @@ def wire(
     """Services over the given ports."""
     database = ports.database
     shared: dict[str, Any] = {"database": database, "clock": clock}
-    signals = JobSignals(database=database, cache=ports.cache, pubsub=ports.pubsub)
+    signals = JobSignals(
+        database=database,
+        cache=ports.cache,
+        pubsub=ports.pubsub,
+        log_job=hot_log(settings.log, "domain.jobs"),
+    )
     dispatcher = Dispatcher(queue=ports.queue, settings=settings.jobs, **shared)
     jobs = Jobs(dispatcher=dispatcher, signals=signals, settings=settings.jobs, **shared)
     runs = JobRuns(signals=signals, settings=settings.jobs, **shared)

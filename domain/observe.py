@@ -5,9 +5,12 @@ Fields that are bound with `structlog.contextvars` (`request_id`, `job_id`) are 
 
 import logging
 import sys
-from typing import Any
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
 
 import structlog
+from pydantic_core import to_json
 
 from domain.settings import Log
 
@@ -46,6 +49,30 @@ def configure_logging(settings: Log) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+#: Writes one line: the event and its facts.
+HotLog: TypeAlias = Callable[[str, dict[str, Any]], None]
+
+
+def hot_log(settings: Log, name: str) -> HotLog:
+    """For the lines that every request and every job leave, at INFO; nothing where the level is above that.
+
+    A record through `logging` and structlog costs a third of the time that an accepted order takes of the
+    API, so JSON lines are written here, in the form of all others.
+    """
+
+    def json_line(event: str, facts: dict[str, Any]) -> None:
+        stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        line = {**facts, "event": event, "logger": name, "level": "info", "timestamp": stamp}
+        sys.stderr.write(to_json(line).decode() + "\n")
+
+    def console_line(event: str, facts: dict[str, Any]) -> None:
+        logger(name).info(event, **facts)
+
+    if logging.getLevelName(settings.level) > logging.INFO:
+        return lambda _event, _facts: None
+    return json_line if settings.format == "json" else console_line
 
 
 def logger(name: str) -> Any:

@@ -52,13 +52,19 @@ def parse_duration(text: object) -> object:
     if match is None:
         msg = f"{text!r} is not a duration such as 250ms, 3s, 15m, 12h or 30d"
         raise ValueError(msg)
-    return int(match[1]) * _UNITS[match[2]]
+    try:
+        return int(match[1]) * _UNITS[match[2]]
+    except OverflowError:
+        msg = f"{text!r} is longer than any duration"
+        raise ValueError(msg) from None
 
 
 #: A timedelta that is written "15m" in settings.
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 Sku = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+#: An id that a client sends back: a UUID in its text form.
+Id = Annotated[str, Field(min_length=36, max_length=36)]
 #: Units of one line: at least 1, at most a million.
 Quantity = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]

@@ -12,7 +12,8 @@ from domain.observe import configure_logging, logger
 from domain.probe import probing
 from domain.settings import Settings
 from scheduler.leader import Leader
-from scheduler.schedule import Entry, timetable
+from scheduler.runs import Runs
+from scheduler.schedule import timetable
 
 log = logger(__name__)
 
@@ -21,8 +22,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Runs the timetable while this process leads, until `stop` is set. Raises ServiceAway."""
     async with open_services(settings) as services:
         leader = Leader(services.leadership, every=settings.scheduler.leader_ttl / 3)
-        schedule = _schedule(services, leader)
-        with probing(settings.scheduler, problems=list):
+        runs = Runs(leader)
+        schedule = _schedule(services, runs)
+        with probing(settings.scheduler, problems=runs.problems):
             async with leader.standing():
                 schedule.start()
                 log.info("scheduler.started")
@@ -31,13 +33,13 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     log.info("scheduler.stopped")
 
 
-def _schedule(services: Services, leader: Leader) -> AsyncIOScheduler:
+def _schedule(services: Services, runs: Runs) -> AsyncIOScheduler:
     schedule = AsyncIOScheduler(timezone="UTC")
     for entry in timetable(services):
         schedule.add_job(
-            _run_entry,
+            runs.run,
             "interval",
-            args=(entry, leader),
+            args=(entry,),
             seconds=entry.every.total_seconds(),
             id=entry.name,
             coalesce=True,
@@ -45,15 +47,6 @@ def _schedule(services: Services, leader: Leader) -> AsyncIOScheduler:
             misfire_grace_time=None,
         )
     return schedule
-
-
-async def _run_entry(entry: Entry, leader: Leader) -> None:
-    if not leader.leads:
-        return
-    try:
-        await entry.verb()
-    except Exception as error:  # noqa: BLE001 - the next round tries again
-        log.warning("scheduler.entry_failed", entry=entry.name, error=f"{type(error).__name__}: {error}")
 
 
 async def main() -> int:

@@ -59,7 +59,8 @@ def commit_whose_answer_is_lost(label: str | None) -> Iterator[None]:
 
     `TransientTransactionError` runs the whole transaction again, although it was applied.
     """
-    commit, lost = AsyncClientSession.commit_transaction, []
+    commit = AsyncClientSession.commit_transaction
+    lost: list[str] = []
 
     async def watch(changes: Changes, go_on: Callable[[], Awaitable[None]]) -> None:
         token = _watched.set(True)

@@ -76,6 +76,8 @@ class OrderView(Shown):
     id: str
     state: str
     job_id: str
+    #: While the order is `pending`; `dead` where it will stay so until ops replay its job.
+    job_state: str | None = None
     currency: str | None = None
     gross: int | None = None
     net: int | None = None

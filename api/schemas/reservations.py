@@ -24,6 +24,8 @@ class ReservationView(Shown):
     id: str
     job_id: str
     state: str
+    #: While the reservation is `pending`; `dead` where it will stay so until ops replay its job.
+    job_state: str | None = None
     cause: str | None = None
     order_id: str | None = None
     lines: list[HeldLine]
@@ -41,6 +43,7 @@ class ReservationView(Shown):
             id=hold["_id"],
             job_id=hold["_id"],
             state=hold["state"],
+            job_state=hold["job"]["state"] if "job" in hold else None,
             cause=hold.get("cause"),
             order_id=hold.get("order_id"),
             lines=[HeldLine(sku=line["sku"], quantity=line["quantity"]) for line in lines],

@@ -48,9 +48,7 @@ class Movement(Document):
         """Where, and how a SKU's movements are read."""
 
         name = MOVEMENTS
-        indexes = (
-            IndexModel([("stock_id", pymongo.ASCENDING), ("_id", pymongo.ASCENDING)], name="by_stock"),
-        )
+        indexes = (IndexModel([("stock_id", pymongo.ASCENDING), ("at", pymongo.ASCENDING)], name="by_stock"),)
 
 
 class HoldLine(BaseModel):

@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from domain.changes import Doc
-from domain.errors import DomainError, HoldNotFound, NotFound, OutOfStock, UnknownSku
+from domain.errors import Conflict, DomainError, HoldNotFound, NotFound, OutOfStock, UnknownSku
 from domain.events.models import NewEvent
 from domain.inventory.commands import Reserve
 from domain.inventory.holds import Holds
 from domain.inventory.models import HOLDS
 from domain.inventory.placing import Decision, Placement
 from domain.inventory.rules import GIVEN_BACK, HELD, Shelf, hold_lines, stock_id, units_by_sku
-from domain.jobs.rules import FAILED, SUCCEEDED
+from domain.jobs.rules import CANCELLED, FAILED, SUCCEEDED
 from domain.jobs.running import error_form
 from domain.jobs.service import Jobs
+
+#: What a reservation is that exists only as its job. One whose job is dead may still be made, by a replay.
+JOB_SHOWN = {FAILED: "rejected", CANCELLED: "cancelled"}
 
 
 class Reservations:
@@ -25,18 +28,29 @@ class Reservations:
         self._jobs = jobs
 
     async def release(self, reservation_id: str, *, owner: str) -> dict[str, str]:
-        """Gives the stock back. Ended before, it changes nothing.
+        """Gives the stock back, or sees to it that none is taken. Ended before, it changes nothing.
 
         Raises HoldNotFound, also where an order has taken it.
         """
+        if await self._holds.get(reservation_id) is None:
+            await self._cancel_pending(reservation_id, owner)
         await self._untaken(reservation_id, owner)
         if not await self._holds.end([reservation_id], cause=GIVEN_BACK):
             await self._untaken(reservation_id, owner)
         return {"reservation_id": reservation_id}
 
+    async def _cancel_pending(self, reservation_id: str, owner: str) -> None:
+        try:
+            await self._jobs.cancel(reservation_id, owner=owner, by=owner)
+        except NotFound as error:
+            raise HoldNotFound(reservation=reservation_id) from error
+        except Conflict:
+            # It was settled meanwhile: there is a hold now, or none was to be had.
+            return
+
     async def _untaken(self, reservation_id: str, owner: str) -> None:
         hold = await self._holds.get(reservation_id)
-        if hold is None or hold["account_id"] != owner or hold["order_id"] is not None:
+        if hold is not None and (hold["account_id"] != owner or hold["order_id"] is not None):
             raise HoldNotFound(reservation=reservation_id)
 
     async def get(self, reservation_id: str, *, owner: str | None) -> Doc:
@@ -53,8 +67,7 @@ class Reservations:
             raise HoldNotFound(reservation=reservation_id) from error
         if job["kind"] != "inventory.reserve":
             raise HoldNotFound(reservation=reservation_id)
-        state = "rejected" if job["state"] == FAILED else "pending"
-        return {"_id": reservation_id, "state": state, "job": job}
+        return {"_id": reservation_id, "state": JOB_SHOWN.get(job["state"], "pending"), "job": job}
 
 
 def placement(hold_time: timedelta) -> Placement[None]:

@@ -59,11 +59,15 @@ class Inventory:
         return [row]
 
     async def movements(self, sku: str, *, after: str | None, limit: int) -> list[Doc]:
-        """The SKU's movements at the default location, by id."""
+        """The SKU's movements at the default location, oldest first, those after `after`."""
         query: dict[str, Any] = {"stock_id": stock_id(sku)}
-        if after:
-            query["_id"] = {"$gt": after}
-        return await self._database[MOVEMENTS].find(query).sort("_id").limit(limit).to_list()
+        last = await self._database[MOVEMENTS].find_one({"_id": after}) if after else None
+        if last:
+            later = {"at": last["at"], "_id": {"$gt": after}}
+            query["$or"] = [{"at": {"$gt": last["at"]}}, later]
+        return (
+            await self._database[MOVEMENTS].find(query).sort([("at", 1), ("_id", 1)]).limit(limit).to_list()
+        )
 
     async def adjust(self, *, sku: str, quantity: int, reason: str, actor: str, key: str) -> Adjusted:
         """Adds units (or takes them, never more than are available). One (actor, key) is one movement.

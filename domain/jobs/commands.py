@@ -32,6 +32,11 @@ class Command(Value):
         return self.model_dump(mode="json", exclude_none=True)
 
 
+def pools() -> list[str]:
+    """Every pool that there are commands for."""
+    return sorted({command.pool for command in _KINDS.values()})
+
+
 def kinds() -> dict[str, type[Command]]:
     """Every known kind with its command."""
     return dict(_KINDS)

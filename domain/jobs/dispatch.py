@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pymongo.errors import PyMongoError
@@ -36,6 +37,7 @@ class Dispatcher:
         self._queue = queue
         self._settings = settings
         self._clock = clock
+        self._draining = asyncio.Event()
         self._sends: Batcher[JobMessage, bool] = Batcher(self._publish, max_size=256)
         self._marks: Batcher[str, None] = Batcher(
             self._mark_begun_by_nobody, max_size=1000, observe=BATCH_SIZE.labels("mark").observe
@@ -60,6 +62,7 @@ class Dispatcher:
 
     async def drain(self) -> None:
         """Returns when every message has its answer and every mark was tried."""
+        self._draining.set()
         await self._sends.drain()
         await self._marks.drain()
 
@@ -67,7 +70,9 @@ class Dispatcher:
         return await self._queue.publish(messages)
 
     async def _mark_begun_by_nobody(self, job_ids: list[str]) -> list[None]:
-        await asyncio.sleep(MARK_LINGER)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MARK_LINGER):
+                await self._draining.wait()
         await self._mark(job_ids, {"state": QUEUED, "started_at": None})
         return [None] * len(job_ids)
 

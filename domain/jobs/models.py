@@ -65,9 +65,9 @@ class Job(Document):
             ),
             IndexModel([("owner", pymongo.ASCENDING), ("_id", pymongo.DESCENDING)], name="by_owner"),
             IndexModel(
-                [("not_before", pymongo.ASCENDING)],
+                [("pool", pymongo.ASCENDING), ("not_before", pymongo.ASCENDING)],
                 partialFilterExpression={"state": QUEUED},
-                name="to_relay",
+                name="waiting",
             ),
             IndexModel(
                 [("lease_until", pymongo.ASCENDING)],

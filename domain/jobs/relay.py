@@ -4,13 +4,12 @@ from datetime import datetime
 from typing import Any
 
 from domain.changes import Database, Doc
-from domain.jobs.commands import kinds
+from domain.jobs.commands import pools
 from domain.jobs.dispatch import Dispatcher
 from domain.jobs.models import JOBS, PROGRESS_MARKS
 from domain.jobs.rules import DEAD, FINAL, QUEUED, RUNNING, step
 from domain.jobs.service import message_of
 from domain.jobs.signals import JobSignals
-from domain.metrics import JOBS as JOBS_TOTAL
 from domain.metrics import RELAYED
 from domain.observe import logger
 from domain.ports import JobQueue
@@ -46,12 +45,18 @@ class Relay:
         Those are jobs that were accepted while the broker was away, that wait for another run, or that
         were sent long ago.
         """
-        return await self._send({"state": QUEUED, "not_before": {"$lte": self._clock()}}, limit)
+        now = self._clock()
+        return sum(
+            [
+                await self._send({"pool": pool, "state": QUEUED, "not_before": {"$lte": now}}, limit)
+                for pool in pools()
+            ]
+        )
 
     async def send_lost(self, *, limit: int = 500) -> int:
         """Sends again what was confirmed a while ago while its queue is empty: the message was lost."""
         count = 0
-        for pool in sorted({command.pool for command in kinds().values()}):
+        for pool in pools():
             depth = await self._queue.depth(pool)
             if depth is not None and depth.ready == 0 and depth.consumers > 0:
                 count += await self._send(self._lost(pool), limit)
@@ -99,7 +104,6 @@ class Relay:
         update = {"$set": fields, "$push": {"history": step(state, now, note)}}
         changed = await self._database[JOBS].update_one(query, update)
         if changed.matched_count and dead:
-            JOBS_TOTAL.labels(job["kind"], DEAD).inc()
             self._signals.ended([job | fields])
         return changed.matched_count
 

@@ -16,7 +16,7 @@ from domain.errors import DomainError
 from domain.jobs.models import JOBS, Claimed
 from domain.jobs.rules import DEAD, FAILED, FINAL, QUEUED, RUNNING, SUCCEEDED, backoff, step
 from domain.jobs.signals import JobSignals
-from domain.metrics import BATCH_SIZE, JOB_SECONDS
+from domain.metrics import BATCH_SIZE
 from domain.metrics import JOBS as JOBS_TOTAL
 from domain.observe import logger
 from domain.settings import Jobs as JobSettings
@@ -29,6 +29,8 @@ BATCH_FIELDS = {"payload": 1, "owner": 1, "kind": 1, "created_at": 1, "state": 1
 #: The longest text of a fault, and the most lines of a history, that are kept.
 TEXT_LIMIT = 4000
 HISTORY_LIMIT = 100
+#: The outcome, in metrics, of a run that is followed by another.
+RETRIED = "retried"
 #: Seconds before a store that did not say whether a job was claimed is asked again.
 ASK_AGAIN = 0.5
 
@@ -167,10 +169,10 @@ class JobRuns:
             if not kept:
                 continue
             final = outcome["state"] != QUEUED
-            JOBS_TOTAL.labels(job.kind, outcome["state"] if final else "retried").inc()
             if final:
-                JOB_SECONDS.labels(job.kind).observe((now - job.created_at).total_seconds())
                 ended.append(job.id)
+            else:
+                JOBS_TOTAL.labels(job.kind, RETRIED).inc()
         if ended:
             query = {"_id": {"$in": ended}, "state": {"$in": list(FINAL)}}
             self._signals.ended(await self._database[JOBS].find(query).to_list())
@@ -210,10 +212,7 @@ class JobRuns:
         ]
 
     def settled(self, jobs: Sequence[Doc]) -> None:
-        """After the transaction: counts, caches and tells."""
-        for job in jobs:
-            JOBS_TOTAL.labels(job["kind"], job["state"]).inc()
-            JOB_SECONDS.labels(job["kind"]).observe((job["finished_at"] - job["created_at"]).total_seconds())
+        """After the transaction: counts, logs, caches and tells."""
         self._signals.ended(jobs)
 
     async def postpone(self, job_id: str, error: BaseException, *, seconds: float | None = None) -> None:
@@ -226,9 +225,10 @@ class JobRuns:
         query = {"_id": job_id, "state": QUEUED, "attempts": job["attempts"]}
         now = self._clock()
         await self._database[JOBS].update_one(query, _ending(outcome | {"started_at": now}, now))
-        JOBS_TOTAL.labels(job["kind"], "retried" if outcome["state"] == QUEUED else DEAD).inc()
         if outcome["state"] == DEAD:
             self._signals.ended(await self._database[JOBS].find({"_id": job_id}).to_list())
+        else:
+            JOBS_TOTAL.labels(job["kind"], RETRIED).inc()
 
     async def drain(self) -> None:
         """Returns when every claim and outcome has been written."""

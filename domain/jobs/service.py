@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pymongo.errors import BulkWriteError
@@ -16,12 +16,13 @@ from domain.jobs.models import JOBS, Accepted
 from domain.jobs.rules import CANCELLED, DEAD, QUEUED, REPLAYABLE, RUNNING, fingerprint, step
 from domain.jobs.signals import JobSignals
 from domain.metrics import BATCH_SIZE
-from domain.metrics import JOBS as JOBS_TOTAL
 from domain.ports import JobMessage
 from domain.settings import Jobs as JobSettings
 from domain.values import Clock, id_floor, new_id
 
 DUPLICATE_KEY = 11000
+#: How many of the jobs that were sent first are looked at for the oldest: an accepted one may be sent late.
+OLDEST_OF = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,6 @@ class Jobs:
         changed = await self._database[JOBS].update_one(query, update)
         job = await self.get(job_id, owner=owner)
         if changed.matched_count:
-            JOBS_TOTAL.labels(job["kind"], CANCELLED).inc()
             self._signals.ended([job])
         _require_cancelled(job)
         return job
@@ -193,9 +193,15 @@ class Jobs:
             if job.get("payload") is None:
                 raise Conflict(job=job_id, reason="its payload was compacted away")
             raise JobNotReplayable(job=job_id, state=job["state"])
-        await self._signals.forget([job_id])
+        await self._signals.forget(job_id)
         await self._dispatcher.send(message_of(job))
         return job
+
+    async def oldest(self, pool: str) -> datetime | None:
+        """When the pool's longest waiting job was accepted; None where none waits."""
+        query = {"pool": pool, "state": QUEUED, "not_before": {"$gt": datetime.fromtimestamp(0, UTC)}}
+        rows = self._database[JOBS].find(query, {"created_at": 1}).sort("not_before").limit(OLDEST_OF)
+        return min([row["created_at"] async for row in rows], default=None)
 
     async def drain(self) -> None:
         """Returns when nothing is on its way into the ledger or to the broker."""

@@ -13,6 +13,9 @@ from domain.batching import Batcher
 from domain.changes import Database, Doc
 from domain.jobs.models import JOBS
 from domain.jobs.rules import FINAL, WAKE_CHANNEL, cache_key, view
+from domain.metrics import JOB_SECONDS
+from domain.metrics import JOBS as JOBS_TOTAL
+from domain.observe import HotLog
 from domain.ports import Cache, PubSub
 
 #: How long an ended job's form stays in the cache.
@@ -24,35 +27,59 @@ LOOK_AGAIN = 2.0
 class JobSignals:
     """Ends of jobs, told and awaited. One subscription per process, however many wait."""
 
-    def __init__(self, *, database: Database, cache: Cache, pubsub: PubSub) -> None:
+    def __init__(self, *, database: Database, cache: Cache, pubsub: PubSub, log_job: HotLog) -> None:
         self._database = database
         self._cache = cache
         self._pubsub = pubsub
+        self._log_job = log_job
         self._waiting: dict[str, set[asyncio.Event]] = {}
-        self._outgoing: Batcher[Sequence[Doc], None] = Batcher(self._tell)
+        #: Jobs that ended, and ids of jobs that run again, in the order in which that happened.
+        self._outgoing: Batcher[Doc | str, None] = Batcher(self._tell, max_size=256)
 
     def ended(self, jobs: Sequence[Doc]) -> None:
-        """Caches the jobs' final forms and wakes who waits for them, soon: nobody waits for that."""
-        if jobs:
-            self._outgoing.post(jobs)
+        """Counts and logs the jobs' ends; caches their final forms and wakes who waits for them, soon."""
+        for job in jobs:
+            JOBS_TOTAL.labels(job["kind"], job["state"]).inc()
+            seconds = (job["finished_at"] - job["created_at"]).total_seconds()
+            JOB_SECONDS.labels(job["kind"]).observe(seconds)
+            self._log_job(
+                "job ended",
+                {
+                    "job_id": job["_id"],
+                    "request_id": job.get("request_id"),
+                    "kind": job["kind"],
+                    "state": job["state"],
+                    "code": (job.get("error") or {}).get("code"),
+                    "ms": round(seconds * 1000),
+                },
+            )
+            self._outgoing.post(job)
 
     async def drain(self) -> None:
         """Returns when everything that was given to `ended` has been told, or could not be."""
         await self._outgoing.drain()
 
-    async def _tell(self, batch: list[Sequence[Doc]]) -> list[None]:
-        jobs = [job for each in batch for job in each]
-        forms = {
-            cache_key(job["_id"]): json.dumps({"owner": job["owner"], "view": view(job)}, ensure_ascii=False)
-            for job in jobs
-        }
-        await self._cache.put(forms, seconds=CACHE_SECONDS)
-        await self._pubsub.publish([(WAKE_CHANNEL, " ".join(job["_id"] for job in jobs))])
-        return [None] * len(batch)
+    async def forget(self, job_id: str) -> None:
+        """Drops the cached form: the job runs again."""
+        await self._outgoing.submit(job_id)
 
-    async def forget(self, job_ids: Sequence[str]) -> None:
-        """Drops cached forms: the jobs run again."""
-        await self._cache.drop([cache_key(job_id) for job_id in job_ids])
+    async def _tell(self, batch: list[Doc | str]) -> list[None]:
+        forms: dict[str, str | None] = {}
+        for each in batch:
+            if isinstance(each, str):
+                forms[cache_key(each)] = None
+            else:
+                form = {"owner": each["owner"], "view": view(each)}
+                forms[cache_key(each["_id"])] = json.dumps(form, ensure_ascii=False)
+        kept = {key: form for key, form in forms.items() if form is not None}
+        if kept:
+            await self._cache.put(kept, seconds=CACHE_SECONDS)
+        if len(kept) < len(forms):
+            await self._cache.drop([key for key, form in forms.items() if form is None])
+        told = " ".join(each["_id"] for each in batch if not isinstance(each, str))
+        if told:
+            await self._pubsub.publish([(WAKE_CHANNEL, told)])
+        return [None] * len(batch)
 
     async def look(self, job_id: str) -> tuple[str, dict[str, Any]] | None:
         """The job's owner and form, from the cache where it is there; None where there is no such job."""

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from domain.jobs.commands import Command
-from domain.values import Money, Percent, Quantity, Sku, Value
+from domain.values import Id, Money, Percent, Quantity, Sku, Value
 
 
 class OrderItem(Value):
@@ -36,7 +36,7 @@ class PlaceOrder(Command):
     pool = "orders"
     items: Annotated[tuple[OrderItem, ...], Field(min_length=1, max_length=1000)]
     address: Address
-    reservation_id: str | None = None
+    reservation_id: Id | None = None
 
 
 class PayOrder(Command):

@@ -52,9 +52,7 @@ class OrderPlacing:
 
     def placement(self) -> Placement[OrderFacts]:
         """What the engine needs."""
-        return Placement(
-            name="place", kind=PlaceOrder.kind, wants=_wants, read=self.read, decide=self.decide
-        )
+        return Placement(name="place", kind=PlaceOrder.kind, wants=_wants, read=self.read, decide=self.decide)
 
     async def read(self, jobs: Sequence[Doc]) -> OrderFacts:
         """Products of all lines, the reservations that orders carry, and what was decided before."""

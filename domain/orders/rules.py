@@ -131,7 +131,10 @@ def hold_for_payment(timeout: timedelta) -> timedelta:
 
 
 def pending_view(job: Mapping[str, Any]) -> Doc:
-    """An order that exists only as its job, as it is shown."""
+    """An order that exists only as its job, as it is shown.
+
+    `job_state` tells one that waits from one whose job is dead, which only a replay by ops can place.
+    """
     cancelled = job["state"] == "cancelled"
     state = CANCELLED if cancelled else PENDING
     timeline = [{"state": PENDING, "at": rfc3339(job["created_at"])}]
@@ -141,6 +144,7 @@ def pending_view(job: Mapping[str, Any]) -> Doc:
         "id": job["_id"],
         "state": state,
         "job_id": job["_id"],
+        "job_state": job["state"],
         "created_at": rfc3339(job["created_at"]),
         "timeline": timeline,
     }

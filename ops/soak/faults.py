@@ -19,7 +19,7 @@ from ops.bench import books, children
 from ops.fleet import Fleet, FleetError, Member
 from ops.servers import Server
 from ops.soak.clients import Customers
-from ops.soak.verdict import verdict, wait_until_final
+from ops.soak.verdict import Lookout, verdict, wait_until_final
 from ops.stack import Stack
 
 #: SKUs of the shop that is loaded; the first half sells out, the rest does not.
@@ -118,6 +118,7 @@ def run_faults(
     url, name = environment["STOCKYARD_MONGO_URL"], environment.get("STOCKYARD_MONGO_DATABASE", "stockyard")
     with ExitStack() as closing:
         database = closing.enter_context(books.store(url, name))
+        lookout = closing.enter_context(Lookout(database))
         customers = Customers(fleet.urls, shop["tokens"], sorted(stock), seed=seed, rate=rate)
         customers.start()
         try:
@@ -133,7 +134,7 @@ def run_faults(
         summary.orders, wrong = verdict(database, customers.accepted)
         short = books.oversold(database)
         summary.oversold = len(short)
-        summary.violations += wrong + short
+        summary.violations += wrong + short + lookout.seen
     return summary
 
 
@@ -148,7 +149,10 @@ def _take_place(faults: Sequence[Fault], fleet: Fleet, stack: Stack, summary: Su
         else:
             victim.stop()
         time.sleep(fault.away)
-        victim.start()
+        if isinstance(victim, Member):
+            _revive(victim, summary)
+        else:
+            victim.start()
         away = round(time.monotonic() - began - at, 2)
         label = victim.name if isinstance(victim, Member) else victim.slug
         summary.faults.append((at, f"{fault.how} {fault.target}", label, away))

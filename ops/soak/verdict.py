@@ -1,9 +1,12 @@
 """Whether every accepted order ended, once."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from contextlib import AbstractContextManager, suppress
+from types import TracebackType
+from typing import Any, Self
 
 from pymongo.errors import PyMongoError
 
@@ -14,23 +17,51 @@ from domain.jobs.rules import FAILED, FINAL, SUCCEEDED
 from domain.orders.commands import PlaceOrder
 from domain.orders.models import ORDERS
 from domain.orders.rules import REJECTED, RESERVED
-from ops.bench.books import Store
+from ops.bench.books import Store, below_zero
 
 #: Seconds between two looks.
-LOOK = 0.2
+LOOK = 0.5
 #: The most lines of one kind that a verdict has.
 FEW = 5
+
+
+class Lookout(AbstractContextManager["Lookout"]):
+    """Looks at the stock again and again while it is open: `seen` has what was ever below zero."""
+
+    def __init__(self, database: Store) -> None:
+        self.seen: list[str] = []
+        self._database = database
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begins."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ends."""
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(LOOK):
+            with suppress(PyMongoError):  # it is away at times: that is the point
+                self.seen += below_zero(self._database)
 
 
 def wait_until_final(database: Store, *, seconds: float) -> float:
     """Returns when no job is open, or the time is over; answers the seconds that it took."""
     began = time.monotonic()
     while time.monotonic() - began < seconds:
-        try:
+        with suppress(PyMongoError):  # it may just have been started
             if database[JOBS].find_one({"state": {"$nin": list(FINAL)}}, {"_id": 1}) is None:
                 break
-        except PyMongoError:  # it may just have been started
-            pass
         time.sleep(LOOK)
     return round(time.monotonic() - began, 2)
 

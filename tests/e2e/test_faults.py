@@ -21,19 +21,19 @@ from tests.e2e.town import Person, Town, open_town, order_of
 from tests.factories import check_books, eventually
 
 SEED = 20261122
-#: Each server once by SIGTERM and once by SIGKILL, workers several times.
+#: The other way for each server is in the tests below.
 PLAN = {
-    "kill worker": 6, "kill api": 1, "kill scheduler": 1,
-    "stop rabbitmq": 1, "kill rabbitmq": 1,
-    "stop valkey": 1, "kill valkey": 1,
-    "stop mongo": 1, "kill mongo": 1,
+    "kill worker": 5, "kill api": 1, "kill scheduler": 1,
+    "stop rabbitmq": 1, "stop valkey": 1, "kill mongo": 1,
 }  # fmt: skip
 #: Seconds in which a request is answered although the store is away.
 TOLD_WITHIN = 6.0
 
 
 @pytest.mark.timeout(240)
-async def test_whatever_is_killed_what_was_accepted_ends_once(stack: Stack, tmp_path: Path):
+async def test_whatever_is_killed_what_was_accepted_ends_once(
+    stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     for server in stack.servers:
         ours(server)
     environment = environment_on(stack)
@@ -41,9 +41,10 @@ async def test_whatever_is_killed_what_was_accepted_ends_once(stack: Stack, tmp_
     with fleet:
         summary = await asyncio.to_thread(
             run_faults, fleet, stack,
-            environment=environment, seed=SEED, seconds=40.0, plan=plan_of(PLAN), clients=6, rate=25.0,
+            environment=environment, seed=SEED, seconds=25.0, plan=plan_of(PLAN), clients=6, rate=25.0,
         )  # fmt: skip
-        print(report(summary))
+        with capsys.disabled():
+            print(report(summary))  # noqa: T201 - the summary is for people, passed or failed
         assert summary.ok, report(summary)
         assert len(summary.faults) == sum(PLAN.values())
         assert summary.accepted > 100
@@ -68,17 +69,20 @@ async def test_while_rabbitmq_is_away_orders_are_accepted_and_sent_later(
     town: Town, ada: Person, stack: Stack
 ):
     sku, broker = await town.product(100), ours(stack.rabbitmq)
+    first = [asyncio.create_task(ada.submit({sku: 1})) for _ in range(40)]
     await asyncio.to_thread(broker.kill)
     try:
-        took = [await _timed(ada.submit(**{sku: 1})) for _ in range(20)]
-        assert (await ada.look(took[-1][0]))["state"] == "pending"
+        took = [await _timed(ada.submit({sku: 1})) for _ in range(20)]
+        last = took[-1][0]
+        assert (await ada.look(last))["state"] == "pending"
+        assert (await ada.get("/v1/jobs/" + last))["attempts"] == 0
     finally:
         await asyncio.to_thread(broker.start)
-    # The first may be on its way when the broker dies, and waits for its confirm until the deadline.
+    # What is on its way when the broker dies may wait for its confirm until the deadline; others need not.
     assert sum(seconds > 1 for _, seconds in took) <= 1, took
-    for order_id, _ in took:
+    for order_id in [*await asyncio.gather(*first), *(order_id for order_id, _ in took)]:
         assert (await ada.settled(order_id))["state"] == "reserved"
-    assert await town.levels(sku) == (80, 20)
+    assert await town.levels(sku) == (40, 60)
     await town.check_settled()
 
 
@@ -92,8 +96,8 @@ async def test_while_the_store_is_away_requests_are_refused_soon_and_nothing_is_
     await asyncio.to_thread(getattr(store, how))
     try:
         answers = await asyncio.gather(*sending)
-        answers += [await _timed(ada.send("/v1/orders", order_of({sku: 1}))) for _ in range(2)]
-        answers += [await _timed(ada.client.get("/v1/orders", headers=ada.headers))]
+        late = [ada.send("/v1/orders", order_of({sku: 1})), ada.client.get("/v1/orders", headers=ada.headers)]
+        answers += await asyncio.gather(*map(_timed, late))
     finally:
         await asyncio.to_thread(store.start)
     for answer, seconds in answers:
@@ -102,7 +106,7 @@ async def test_while_the_store_is_away_requests_are_refused_soon_and_nothing_is_
         if answer.status_code == 503:
             assert answer.json()["code"] == "unavailable"
             assert answer.headers["retry-after"]
-    assert {answer.status_code for answer, _ in answers[-3:]} == {503}
+    assert {answer.status_code for answer, _ in answers[-2:]} == {503}
     # A client that tries again with its key gets one order, whatever became of the first request.
     ids = await asyncio.gather(*(_until_accepted(ada, key, body) for key, body in bodies))
     assert len(set(ids)) == len(bodies)
@@ -120,7 +124,7 @@ async def test_jobs_that_the_store_left_alone_come_back_and_no_attempt_is_counte
     town: Town, ada: Person, stack: Stack
 ):
     sku, store = await town.product(1000), ours(stack.mongo)
-    orders = await asyncio.gather(*(ada.order(**{sku: 1}) for _ in range(30)))
+    orders = await asyncio.gather(*(ada.order({sku: 1}) for _ in range(30)))
     for order in orders:
         await ada.post(f"/v1/orders/{order['id']}/payments", {"source": "sandbox:approve"})
         if order is orders[10]:
@@ -141,12 +145,12 @@ async def test_while_redis_is_away_orders_flow_and_events_are_told_later(
     sku, valkey = await town.product(100), ours(stack.valkey)
     await asyncio.to_thread(valkey.kill)
     try:
-        took = [await _timed(ada.order(**{sku: 1})) for _ in range(5)]
-        assert {order["state"] for order, _ in took} == {"reserved"}
+        orders = await asyncio.gather(*(ada.order({sku: 1}) for _ in range(5)))
+        assert {order["state"] for order in orders} == {"reserved"}
     finally:
         await asyncio.to_thread(valkey.start)
-    async with town.services.pubsub.subscribe(f"stockyard:account:{ada.id}"):
-        await town.check_settled()
+    # An event leaves the outbox once it is published.
+    await town.check_settled()
     assert [each["seq"] for each in await ada.events()] == [1, 2, 3, 4, 5]
 
 
@@ -158,7 +162,9 @@ def ours(server: Server) -> Server:
 
 def report(summary: Summary) -> str:
     """What was killed when, and what came of it."""
-    lines = [f"{at:6.1f} s  {what:16} {victim:12} away {away:4.1f} s" for at, what, victim, away in summary.faults]
+    lines = [
+        f"{at:6.1f} s  {what:16} {victim:12} away {away:4.1f} s" for at, what, victim, away in summary.faults
+    ]
     counts = f"accepted {summary.accepted}, replayed {summary.replayed}, retried {summary.retried}"
     return "\n".join(["", f"seed {summary.seed}", *lines, counts, str(summary.orders), *summary.violations])
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
 from domain.values import new_id, utcnow
 from ops.fleet import Fleet, Member
@@ -48,7 +49,7 @@ async def hasty(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Async
 async def test_a_customer_registers_orders_and_pays(town: Town):
     ada, sku = await town.customer(), await town.product(5)
     assert (await ada.get("/v1/me"))["id"] == ada.id
-    order = await ada.order(**{sku: 2})
+    order = await ada.order({sku: 2})
     assert (order["state"], order["net"]) == ("reserved", 2000)
     assert await town.levels(sku) == (3, 2)
     payment = await ada.pay(order["id"])
@@ -60,7 +61,7 @@ async def test_a_customer_registers_orders_and_pays(town: Town):
 
 async def test_an_order_that_does_not_fit_is_rejected_and_says_what_is_missing(town: Town):
     ada, sku = await town.customer(), await town.product(1)
-    order = await ada.order(**{sku: 2})
+    order = await ada.order({sku: 2})
     assert order["state"] == "rejected"
     assert order["rejection"]["code"] == "out_of_stock"
     assert order["rejection"]["detail"]["lines"] == [{"sku": sku, "wanted": 2, "available": 1}]
@@ -85,7 +86,7 @@ async def test_a_retry_with_the_same_key_meets_the_other_api_and_is_one_order(to
 
 async def test_after_a_declined_payment_another_one_pays(town: Town):
     ada, sku = await town.customer(), await town.product(5)
-    order = await ada.order(**{sku: 1})
+    order = await ada.order({sku: 1})
     declined = await ada.pay(order["id"], "sandbox:decline")
     assert (declined["state"], declined["error"]["code"]) == ("failed", "payment_declined")
     assert (await ada.look(order["id"]))["state"] == "reserved"
@@ -97,7 +98,7 @@ async def test_after_a_declined_payment_another_one_pays(town: Town):
 @pytest.mark.parametrize("source", ["sandbox:timeout", "sandbox:timeout-unseen", "sandbox:twice"])
 async def test_a_payment_whose_answer_is_strange_charges_once(town: Town, source: str):
     ada, sku = await town.customer(), await town.product(5)
-    order = await ada.order(**{sku: 1})
+    order = await ada.order({sku: 1})
     payment = await ada.pay(order["id"], source)
     assert payment["state"] == "succeeded"
     assert (await ada.look(order["id"]))["state"] == "paid"
@@ -107,7 +108,7 @@ async def test_a_payment_whose_answer_is_strange_charges_once(town: Town, source
 
 async def test_two_payments_at_once_take_the_money_once(town: Town):
     ada, sku = await town.customer(), await town.product(5)
-    order = await ada.order(**{sku: 3})
+    order = await ada.order({sku: 3})
     jobs = await asyncio.gather(*(ada.pay(order["id"]) for _ in range(4)))
     assert Counter(job["state"] for job in jobs) == {"succeeded": 1, "failed": 3}
     ids = [job["id"] for job in jobs]
@@ -119,7 +120,7 @@ async def test_two_payments_at_once_take_the_money_once(town: Town):
 
 async def test_a_cancelled_order_gives_its_stock_back(town: Town):
     ada, sku = await town.customer(), await town.product(5)
-    order = await ada.order(**{sku: 5})
+    order = await ada.order({sku: 5})
     assert (await ada.cancel(order["id"]))["state"] == "succeeded"
     assert (await ada.look(order["id"]))["state"] == "cancelled"
     assert await town.levels(sku) == (5, 0)
@@ -132,8 +133,8 @@ async def test_a_reservation_becomes_an_order(town: Town):
     accepted = await ada.post("/v1/reservations", {"items": [{"sku": sku, "quantity": 2}]})
     held = await ada.get(f"/v1/reservations/{accepted['id']}?wait=25")
     assert held["state"] == "held"
-    assert (await ada.order(**{sku: 1}))["state"] == "rejected"
-    order = await ada.order(reservation=accepted["id"], **{sku: 2})
+    assert (await ada.order({sku: 1}))["state"] == "rejected"
+    order = await ada.order({sku: 2}, reservation=accepted["id"])
     assert order["state"] == "reserved"
     assert await town.levels(sku) == (0, 2)
     assert (await ada.pay(order["id"]))["state"] == "succeeded"
@@ -143,9 +144,9 @@ async def test_a_reservation_becomes_an_order(town: Town):
 async def test_listeners_hear_what_the_account_can_read_later(town: Town):
     ada, sku = await town.customer(), await town.product(5)
     async with town.services.pubsub.subscribe(f"stockyard:account:{ada.id}") as told:
-        order = await ada.order(**{sku: 1})
+        order = await ada.order({sku: 1})
         await ada.pay(order["id"])
-        await ada.order(**{sku: 9})
+        await ada.order({sku: 9})
         async with asyncio.timeout(10):
             heard = [event_of(await anext(told)) for _ in range(3)]
     assert [each["type"] for each in heard] == ["order.reserved", "order.paid", "order.rejected"]
@@ -155,24 +156,24 @@ async def test_listeners_hear_what_the_account_can_read_later(town: Town):
 
 async def test_a_stream_resumes_where_it_broke_off(town: Town):
     ada, sku = await town.customer(), await town.product(9)
-    first = await ada.order(**{sku: 1})
+    first = await ada.order({sku: 1})
     async with aclosing(streamed(ada, after="0")) as events:
         seen = await anext(events)
         assert (seen["type"], seen["subject"]) == ("order.reserved", first["id"])
-        live = await ada.order(**{sku: 1})
+        live = await ada.order({sku: 1})
         assert (await anext(events))["subject"] == live["id"]
-    missed = await ada.order(**{sku: 1})
+    missed = await ada.order({sku: 1})
     async with httpx.AsyncClient(base_url=town.fleet.urls[1], timeout=20) as other:
         elsewhere = Person(ada.id, ada.token, other)
         async with aclosing(streamed(elsewhere, after="2")) as events:
             assert (await anext(events))["subject"] == missed["id"]
-            later = await ada.order(**{sku: 1})
+            later = await ada.order({sku: 1})
             assert (await anext(events))["subject"] == later["id"]
 
 
 async def test_ops_replays_a_dead_job(town: Town):
     ada, sku = await town.customer(), await town.product(5)
-    order = await ada.order(**{sku: 1})
+    order = await ada.order({sku: 1})
     broken = await _ledger_job(town, ada, payload={"order": order["id"]})
     dead = await ada.done(broken)
     assert (dead["state"], dead["attempts"]) == ("dead", 2)
@@ -195,7 +196,7 @@ async def test_redis_flushed_under_load_loses_nothing(town: Town, stack: Stack):
     try:
         orders = []
         for _ in range(4):
-            orders += await asyncio.gather(*(ada.order(**{sku: 1}) for _ in range(20)))
+            orders += await asyncio.gather(*(ada.order({sku: 1}) for _ in range(20)))
     finally:
         flushing.cancel()
     assert Counter(order["state"] for order in orders) == {"reserved": 80}
@@ -206,29 +207,31 @@ async def test_redis_flushed_under_load_loses_nothing(town: Town, stack: Stack):
 
 async def test_an_unpaid_order_expires_on_time_and_its_stock_is_sold_again(hasty: Town):
     ada, sku = await hasty.customer(), await hasty.product(3)
-    order = await ada.order(**{sku: 3})
+    order = await ada.order({sku: 3})
     expired = await _expired(ada, order["id"])
     until = datetime.fromisoformat(order["expires_at"])
     assert timedelta() <= moment(expired, "expired") - until <= LATE
     assert await hasty.levels(sku) == (3, 0)
-    assert (await ada.order(**{sku: 3}))["state"] == "reserved"
+    assert (await ada.order({sku: 3}))["state"] == "reserved"
 
 
 async def test_with_two_schedulers_each_hold_ends_once(hasty: Town):
     ada, sku = await hasty.customer(), await hasty.product(30)
-    orders = await asyncio.gather(*(ada.order(**{sku: 1}) for _ in range(30)))
+    orders = await asyncio.gather(*(ada.order({sku: 1}) for _ in range(30)))
     for order in orders:
         expired = await _expired(ada, order["id"])
         assert [each["state"] for each in expired["timeline"]] == ["pending", "reserved", "expired"]
     assert await hasty.levels(sku) == (30, 0)
     told = Counter((each["type"], each["subject"]) for each in await ada.events())
-    assert told == Counter((kind, order["id"]) for order in orders for kind in ("order.reserved", "order.expired"))
+    assert told == Counter(
+        (kind, order["id"]) for order in orders for kind in ("order.reserved", "order.expired")
+    )
 
 
 async def test_when_the_leading_scheduler_is_killed_the_other_takes_over(hasty: Town):
     ada, sku = await hasty.customer(), await hasty.product(1)
     leader, other = await _leader_first(hasty)
-    order = await ada.order(**{sku: 1})
+    order = await ada.order({sku: 1})
     leader.kill()
     killed = utcnow()
     try:
@@ -248,11 +251,11 @@ async def test_without_a_scheduler_an_expired_hold_does_not_block_a_sale(hasty: 
     for scheduler in hasty.fleet.schedulers:
         scheduler.stop()
     try:
-        order = await ada.order(**{sku: 1})
+        order = await ada.order({sku: 1})
         until = datetime.fromisoformat(order["expires_at"])
         await eventually(lambda: utcnow() > until)
         assert (await ada.look(order["id"]))["state"] == "reserved"
-        assert (await bob.order(**{sku: 1}))["state"] == "reserved"
+        assert (await bob.order({sku: 1}))["state"] == "reserved"
         assert (await ada.look(order["id"]))["state"] == "expired"
         assert await hasty.levels(sku) == (0, 1)
     finally:
@@ -292,8 +295,6 @@ async def _ledger_job(town: Town, owner: Person, *, payload: dict[str, Any]) -> 
 
 
 async def _flush(stack: Stack) -> None:
-    from redis.asyncio import Redis
-
     async with Redis.from_url(stack.valkey.url) as redis:
         while True:
             await redis.flushall()

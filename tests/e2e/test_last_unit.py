@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
@@ -53,8 +54,10 @@ async def sell_all(shops: Sequence[Shop], *, orders: int, seed: int) -> None:
     await shops[0].stock(**SKUS)
     chance = random.Random(seed)
 
-    async def order(n: int) -> tuple[dict[str, int], str]:
-        units = {sku: chance.randint(1, 2) for sku in chance.sample(sorted(SKUS), chance.randint(1, 3))}
+    async def order(n: int) -> tuple[dict[str, Any], str]:
+        units: dict[str, Any] = {
+            sku: chance.randint(1, 2) for sku in chance.sample(sorted(SKUS), chance.randint(1, 3))
+        }
         placed = await shops[n % len(shops)].place(owner=f"buyer{n % 20}", **units)
         return units, placed["state"]
 

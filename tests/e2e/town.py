@@ -52,14 +52,16 @@ class Person:
         assert answer.status_code in {200, 201, 202}, answer.text
         return answer.json()
 
-    async def submit(self, *, key: str | None = None, reservation: str | None = None, **units: int) -> str:
-        """The id of an order that was accepted."""
+    async def submit(
+        self, units: Mapping[str, int], *, key: str | None = None, reservation: str | None = None
+    ) -> str:
+        """The id of an order that was accepted, for units by SKU."""
         accepted = await self.post("/v1/orders", order_of(units, reservation=reservation), key=key)
         return str(accepted["id"])
 
-    async def order(self, *, reservation: str | None = None, **units: int) -> dict[str, Any]:
+    async def order(self, units: Mapping[str, int], *, reservation: str | None = None) -> dict[str, Any]:
         """An order that was reserved or rejected."""
-        return await self.settled(await self.submit(reservation=reservation, **units))
+        return await self.settled(await self.submit(units, reservation=reservation))
 
     async def settled(self, order_id: str) -> dict[str, Any]:
         return dict(await self.get(f"/v1/orders/{order_id}?wait=25"))

@@ -172,10 +172,9 @@ async def test_a_silent_workers_job_is_taken_back_after_its_lease_and_not_before
     assert (again.attempts, again.attempt_id != job.attempt_id) == (2, True)
 
 
-@pytest.mark.parametrize("late", ["succeed", "fail", "retry"])
 @pytest.mark.parametrize("since", ["queued", "running", "succeeded"])
 async def test_the_late_outcome_of_an_attempt_that_lost_its_lease_is_ignored(
-    services: Services, clock: MovableClock, late: str, since: str
+    services: Services, clock: MovableClock, since: str
 ):
     job = await claimed(services, await submitted(services))
     clock.move(seconds=3.1)
@@ -184,20 +183,15 @@ async def test_the_late_outcome_of_an_attempt_that_lost_its_lease_is_ignored(
         again = await claimed(services, job.id)
         if since == "succeeded":
             assert await services.runs.succeed(again, {"by": "second"})
-    outcome = {
-        "succeed": lambda: services.runs.succeed(job, {"by": "first"}),
-        "fail": lambda: services.runs.fail(job, OutOfStock()),
-        "retry": lambda: services.runs.retry(job, RuntimeError("late")),
-    }
-    assert not await outcome[late]()
+    before = await services.jobs.get(job.id, owner=None)
+    assert not await services.runs.succeed(job, {"by": "first"})
+    assert not await services.runs.fail(job, OutOfStock())
+    assert not await services.runs.retry(job, RuntimeError("late"))
     await services.drain()
     stored = await services.jobs.get(job.id, owner=None)
+    assert stored == before
     assert stored["state"] == since
-    assert stored.get("result") == ({"by": "second"} if since == "succeeded" else None)
     # Nobody is told of an end that was none.
-    told = await services.signals.look(job.id)
-    assert told is not None
-    assert told[1]["state"] == since
     cached = await services.signals._cache.get(f"stockyard:job:{job.id}")
     assert (cached is not None) == (since == "succeeded")
 

@@ -104,8 +104,8 @@ async def pay(shop: Shop, order_id: str, *, payment_id: str = "", source: str = 
 
 async def outcome(attempt: Awaitable[Any]) -> Any:
     """What was answered or raised."""
-    (answer,) = await asyncio.gather(attempt, return_exceptions=True)
-    return answer
+    answers = await asyncio.gather(attempt, return_exceptions=True)
+    return answers[0]
 
 
 async def persist(run: Step) -> Any:
@@ -313,8 +313,7 @@ async def test_two_runs_of_one_payment_at_once_charge_once(shop: Shop, other: Sh
     order = await shop.place(A=1)
     payment = new_id()
     answers = await asyncio.gather(
-        *(pay(each, order["id"], payment_id=payment) for each in (shop, other, shop, other)),
-        return_exceptions=True,
+        *(pay(each, order["id"], payment_id=payment) for each in (shop, other, shop, other))
     )
     assert [answer["order_state"] for answer in answers] == ["paid"] * 4
     await shop.check_books()
@@ -326,7 +325,8 @@ async def test_a_run_that_finds_the_hold_ended_by_its_other_run_does_not_void_th
 ):
     order = await shop.place(A=1)
     payment = new_id()
-    extend, runs = shop.services.holds.extend, []
+    extend = shop.services.holds.extend
+    runs: list[Any] = []
 
     async def late_run() -> None:
         # Between the other run's commit and its capture, this one wakes up.

@@ -111,7 +111,8 @@ async def test_a_batch_that_never_learns_of_its_commit_is_a_no_op_when_its_messa
 
 async def test_an_order_that_does_not_fit_is_rejected_by_itself(shop: Shop):
     await shop.stock(A=3, B=10)
-    jobs = [(await shop.submit(**units)).job_id for units in ({"A": 2}, {"A": 2, "B": 1}, {"B": 4}, {"A": 1})]
+    wanted: list[dict[str, Any]] = [{"A": 2}, {"A": 2, "B": 1}, {"B": 4}, {"A": 1}]
+    jobs = [(await shop.submit(**units)).job_id for units in wanted]
     await asyncio.gather(*(shop.services.order_placing.settle(job_id) for job_id in jobs))
     orders = [await shop.order(job_id) for job_id in jobs]
     assert [order["state"] for order in orders] == ["reserved", "rejected", "reserved", "reserved"]
@@ -280,7 +281,8 @@ async def test_a_reclaim_that_loses_to_the_scheduler_still_sells_what_came_free(
     await shop.stock(A=1)
     first = await shop.place(owner="ada", A=1)
     clock.move(minutes=15)
-    scheduler, holds, expired = rewire(locks=FakeLocks()), shop.services.holds, []
+    scheduler, holds = rewire(locks=FakeLocks()), shop.services.holds
+    expired: list[Any] = []
     attempt = holds._try
 
     async def late(*args: Any) -> Any:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -132,7 +133,7 @@ async def test_an_order_is_rejected_over_a_reservation_that_does_not_serve(
 ):
     await shop.stock(A=10, B=10)
     reservation = await shop.reserve(owner="bob" if fault == "foreign" else "ada", A=2)
-    units = {"fewer units": {"A": 1}, "another sku": {"B": 2}}.get(fault, {"A": 2})
+    units: dict[str, Any] = {"fewer units": {"A": 1}, "another sku": {"B": 2}}.get(fault, {"A": 2})
     if fault == "expired":
         clock.move(minutes=15)
     if fault == "released":
@@ -215,9 +216,10 @@ async def test_a_release_that_races_orders_has_one_winner(shop: Shop, rewire: Ca
     other = Shop(rewire(locks=FakeLocks()))
     for _ in range(10):
         reservation = await shop.reserve(A=1)
-        released, order = await asyncio.gather(
+        answers: list[Any] = await asyncio.gather(
             release(shop, reservation), other.place(reservation=reservation, A=1), return_exceptions=True
         )
+        released, order = answers
         assert isinstance(order, dict)
         assert isinstance(released, HoldNotFound) == (order["state"] == "reserved")
         await shop.check_books()

@@ -143,9 +143,9 @@ def test_an_order_that_was_cancelled_before_it_existed_is_shown_as_cancelled():
 
 
 def test_a_reserved_order_is_shown_with_when_it_expires_and_its_payments():
-    order = reserved_order(JOB, price(JOB["payload"]["items"], PRODUCTS), hold_id="1", now=NOW)
+    order = reserved_order(JOB, price(JOB["payload"]["items"], PRODUCTS), hold=HOLD, now=NOW)
     payments = [{"_id": "p", "state": "declined", "reason": "declined_by_issuer"}]
-    shown = view(order, expires_at=NOW, payments=payments)
+    shown = view(order, payments=payments)
     assert (shown["state"], shown["net"], shown["lines"][0]["percent_off"]) == ("reserved", 36_00, 0.0)
     assert shown["expires_at"].endswith("Z")
     assert shown["payments"] == [{"id": "p", "state": "declined", "reason": "declined_by_issuer"}]
@@ -153,21 +153,21 @@ def test_a_reserved_order_is_shown_with_when_it_expires_and_its_payments():
 
 
 def test_an_order_that_is_no_longer_reserved_does_not_expire():
-    order = reserved_order(JOB, price(JOB["payload"]["items"], PRODUCTS), hold_id="1", now=NOW)
-    assert view(order | {"state": "paid"}, expires_at=NOW, payments=())["expires_at"] is None
+    order = reserved_order(JOB, price(JOB["payload"]["items"], PRODUCTS), hold=HOLD, now=NOW)
+    assert view(order | {"state": "paid"}, payments=())["expires_at"] is None
 
 
 def test_a_rejected_order_says_why_and_holds_nothing():
     priced = price(JOB["payload"]["items"], PRODUCTS)
     order = rejected_order(JOB, OutOfStock(lines=[]), priced, currency="USD", now=NOW)
-    shown = view(order, expires_at=None, payments=())
+    shown = view(order, payments=())
     assert (shown["state"], shown["hold_id"], shown["net"]) == ("rejected", None, 36_00)
     assert shown["rejection"]["code"] == "out_of_stock"
 
 
 def test_an_order_that_could_not_be_priced_shows_what_was_wanted():
     order = rejected_order(JOB, HoldEnded(), None, currency="EUR", now=NOW)
-    shown = view(order, expires_at=None, payments=())
+    shown = view(order, payments=())
     assert (shown["currency"], shown["gross"], shown["lines"][0]["quantity"]) == ("EUR", 0, 2)
 
 

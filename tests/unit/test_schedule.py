@@ -1,5 +1,6 @@
 """The timetable, and a scheduler that leads or follows, without I/O."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, cast
@@ -9,8 +10,8 @@ import pytest
 
 from domain.bootstrap import Services
 from domain.settings import Settings
-from scheduler import main
 from scheduler.leader import Leader
+from scheduler.runs import Runs
 from scheduler.schedule import Entry, timetable
 from tests.factories import eventually
 from tests.fakes import FakeLeadership
@@ -55,9 +56,9 @@ def test_the_timetable_keeps_every_promise_that_time_has_to_keep():
 async def test_an_entry_runs_only_where_its_process_leads():
     verb = Verb()
     entry = Entry("count", MOMENT, verb)
-    await main._run_entry(entry, leading(leads=False))
+    await Runs(leading(leads=False)).run(entry)
     assert verb.calls == 0
-    await main._run_entry(entry, leading(leads=True))
+    await Runs(leading(leads=True)).run(entry)
     assert verb.calls == 1
 
 
@@ -65,9 +66,26 @@ async def test_an_entry_that_fails_is_tried_again_in_the_next_round():
     verb = Verb()
     entry = Entry("count", MOMENT, verb)
     verb.error = ConnectionError("away")
-    await main._run_entry(entry, leading(leads=True))
-    await main._run_entry(entry, leading(leads=True))
+    await Runs(leading(leads=True)).run(entry)
+    await Runs(leading(leads=True)).run(entry)
     assert verb.calls == 2
+
+
+async def test_an_entry_that_hangs_is_a_problem_and_one_that_runs_is_none():
+    hung = asyncio.Event()
+
+    async def hang() -> int:
+        await hung.wait()
+        return 0
+
+    runs = Runs(leading(leads=True))
+    await runs.run(Entry("quick", MOMENT, Verb()))
+    assert runs.problems(silence=timedelta(seconds=5)) == []
+    task = asyncio.create_task(runs.run(Entry("hangs", MOMENT, hang)))
+    await eventually(lambda: any("hangs" in each for each in runs.problems(silence=timedelta())))
+    hung.set()
+    await task
+    assert runs.problems(silence=timedelta(seconds=5)) == []
 
 
 async def test_of_two_schedulers_one_leads_and_the_other_follows_once_it_resigns():
