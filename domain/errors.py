@@ -128,6 +128,13 @@ class CurrencyMismatch(Invalid):
     message = "All lines of an order have one currency."
 
 
+class OrderTooLarge(Invalid):
+    """The order's gross is past what sums are kept exact for."""
+
+    code = "order_too_large"
+    message = "The order's total is too large."
+
+
 class HoldNotFound(NotFound):
     """The reservation does not exist, or is not the caller's."""
 

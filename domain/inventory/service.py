@@ -48,7 +48,8 @@ class Inventory:
         except (DuplicateKeyError, BulkWriteError) as error:
             if not _is_duplicate(error):
                 raise
-            raise SkuTaken(sku=sku) from error
+            if not await self._products.is_stored(product):
+                raise SkuTaken(sku=sku) from error
         return product
 
     async def levels(self, sku: str) -> list[Doc]:

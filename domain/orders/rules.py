@@ -6,7 +6,15 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from domain.errors import CurrencyMismatch, DomainError, HoldEnded, HoldMismatch, HoldNotFound, UnknownSku
+from domain.errors import (
+    CurrencyMismatch,
+    DomainError,
+    HoldEnded,
+    HoldMismatch,
+    HoldNotFound,
+    OrderTooLarge,
+    UnknownSku,
+)
 from domain.events.rules import rfc3339
 from domain.inventory.rules import HELD, units_by_sku
 from domain.values import Money
@@ -15,6 +23,9 @@ PENDING, RESERVED, REJECTED = "pending", "reserved", "rejected"
 PAID, EXPIRED, CANCELLED = "paid", "expired", "cancelled"
 
 Doc = dict[str, Any]
+
+#: Minor units. Sums stay exact in JSON and in every client's numbers.
+LARGEST_ORDER = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +41,7 @@ class Priced:
 def price(items: Sequence[Mapping[str, Any]], products: Mapping[str, Doc]) -> Priced:
     """Prices items by agreement where they carry a price, else by the catalogue; each line rounds half-up.
 
-    Raises UnknownSku and CurrencyMismatch.
+    Raises UnknownSku, CurrencyMismatch, and OrderTooLarge.
     """
     unknown = sorted({item["sku"] for item in items if item["sku"] not in products})
     if unknown:
@@ -40,12 +51,10 @@ def price(items: Sequence[Mapping[str, Any]], products: Mapping[str, Doc]) -> Pr
     if len(currencies) > 1:
         raise CurrencyMismatch(currencies=currencies)
     priced = tuple(line for line, _ in lines)
-    return Priced(
-        lines=priced,
-        currency=currencies[0],
-        gross=sum(line["gross"] for line in priced),
-        net=sum(line["net"] for line in priced),
-    )
+    gross = sum(line["gross"] for line in priced)
+    if gross > LARGEST_ORDER:
+        raise OrderTooLarge(gross=gross, largest=LARGEST_ORDER)
+    return Priced(lines=priced, currency=currencies[0], gross=gross, net=sum(line["net"] for line in priced))
 
 
 def _line(item: Mapping[str, Any], product: Doc) -> tuple[Doc, str]:

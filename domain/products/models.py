@@ -18,6 +18,8 @@ class Product(Document):
     name: str
     price: Money
     category: str
+    #: Anew with each write: tells whose write it was.
+    revision: str
     created_at: datetime
     updated_at: datetime
 

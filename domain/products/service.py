@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from domain.changes import Changes, Database, Doc
 from domain.errors import NotFound
 from domain.products.models import PRODUCTS, Product
-from domain.values import Clock, Money
+from domain.values import Clock, Money, new_id
 
 
 class Products:
@@ -18,7 +18,15 @@ class Products:
     def create(self, changes: Changes, *, sku: str, name: str, price: Money, category: str) -> Product:
         """Adds a product to the transaction, which fails with DuplicateKeyError where the SKU is known."""
         now = self._clock()
-        product = Product(id=sku, name=name, price=price, category=category, created_at=now, updated_at=now)
+        product = Product(
+            id=sku,
+            name=name,
+            price=price,
+            category=category,
+            revision=new_id(),
+            created_at=now,
+            updated_at=now,
+        )
         document = product.model_dump(mode="python", exclude={"id", "revision_id"})
         changes.insert(PRODUCTS, [{"_id": sku, **document}])
         return product
@@ -29,6 +37,11 @@ class Products:
         if found is None:
             raise NotFound(sku=sku)
         return found
+
+    async def is_stored(self, product: Product) -> bool:
+        """Whether the stored product is this very write of it."""
+        query = {"_id": product.id, "revision": product.revision}
+        return await self._database[PRODUCTS].find_one(query, {"_id": 1}) is not None
 
     async def page(self, *, after: str | None, category: str | None, limit: int) -> list[Product]:
         """Products by SKU, those after `after`."""

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
@@ -13,6 +14,10 @@ from ops.servers.base import Server
 
 #: What `hello` of a mongod says before its replica set has been initiated.
 NOT_YET_INITIATED = 94
+
+#: Seconds that a transaction may last, more than ours ever do: what a process that was killed in the middle
+#: of one had written is locked for so long.
+LIFETIME = 15
 
 
 class NotYetPrimaryError(Exception):
@@ -63,7 +68,8 @@ class Mongo(Server):
     def _mongod(self, program: str) -> list[str]:
         data = self._data("mongod")
         place = ["--dbpath", data, "--bind_ip", ports.LOOPBACK, "--port", str(self.port("mongo"))]
-        return [program, *place, "--nounixsocket", "--replSet", "stockyard", "--wiredTigerCacheSizeGB", "0.5"]
+        options = ["--nounixsocket", "--replSet", "stockyard", "--wiredTigerCacheSizeGB", "0.5"]
+        return [program, *place, *options, "--setParameter", f"transactionLifetimeLimitSeconds={LIFETIME}"]
 
     def _secantus(self) -> list[str]:
         data = self._data("secantus")
@@ -71,7 +77,8 @@ class Mongo(Server):
         config = self.folder / "secantusd.toml"
         config.touch()
         place = ["--host", ports.LOOPBACK, "--port", str(self.port("mongo")), "--storage-path", data]
-        program = [sys.executable, "-P", "-m", "secantus", "--config", str(config.resolve())]
+        command_line = Path(__file__).with_name("secantusd.py")
+        program = [sys.executable, "-P", str(command_line), "--config", str(config.resolve())]
         return [*program, *place, "--sync-on-commit", "--cache-size", "256M", "--log-level", "WARNING"]
 
     def _initiate(self, client: "MongoClient[dict[str, Any]]") -> None:

@@ -39,7 +39,7 @@ HOLD_TIME = timedelta(minutes=15)
 #: Many more examples where there is time for them.
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 RUN = settings(
-    max_examples=400 if SOAK else 24,
+    max_examples=400 if SOAK else 16,
     stateful_step_count=50 if SOAK else 20,
     deadline=None,
     derandomize=not SOAK,

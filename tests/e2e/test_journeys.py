@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any
@@ -264,7 +264,7 @@ async def test_without_a_scheduler_an_expired_hold_does_not_block_a_sale(hasty: 
     await hasty.check_settled()
 
 
-async def streamed(who: Person, *, after: str) -> AsyncIterator[dict[str, Any]]:
+async def streamed(who: Person, *, after: str) -> AsyncGenerator[dict[str, Any], None]:
     """Events of the account's stream, without heartbeats."""
     headers = who.headers | {"Last-Event-ID": after}
     async with who.client.stream("GET", "/v1/stream", headers=headers, timeout=20) as answer:

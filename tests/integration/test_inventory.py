@@ -148,8 +148,9 @@ async def test_an_adjustment_whose_commit_went_unanswered_moves_once(
     await shop.check_books()
 
 
-async def test_a_product_whose_introduction_went_unanswered_is_there(services: Services):
-    with commit_whose_answer_is_lost("UnknownTransactionCommitResult"):
+@LABELS
+async def test_a_product_whose_introduction_went_unanswered_is_there(services: Services, label: str):
+    with commit_whose_answer_is_lost(label):
         product = await services.inventory.introduce(
             sku="A", name="A", price=Money(amount=1000), category="Goods"
         )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import CurrencyMismatch, HoldEnded, OutOfStock, UnknownSku
+from domain.errors import CurrencyMismatch, HoldEnded, OrderTooLarge, OutOfStock, UnknownSku
 from domain.orders.commands import OrderItem, PlaceOrder
 from domain.orders.rules import (
     hold_for_payment,
@@ -84,6 +84,12 @@ def test_an_order_has_one_currency():
     with pytest.raises(CurrencyMismatch) as refused:
         price(payload(OrderItem(sku="CHAI", quantity=1), OrderItem(sku="TEA", quantity=1)), PRODUCTS)
     assert refused.value.detail == {"currencies": ["EUR", "USD"]}
+
+
+def test_an_order_whose_sum_would_not_be_exact_is_refused():
+    dear = OrderItem(sku="CHAI", quantity=1_000_000, unit_price=Money(amount=10**12))
+    with pytest.raises(OrderTooLarge):
+        price(payload(dear), PRODUCTS)
 
 
 NOW = utcnow()
