@@ -1,21 +1,20 @@
 """`/metrics`: what the processes counted, and how much waits in each pool's queue."""
 
 import asyncio
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from pymongo.errors import PyMongoError
 
 from domain.bootstrap import Services
 from domain.jobs.commands import pools
 from domain.ports import QueueDepth
+from domain.probe import registry
 
 #: Seconds for which one look serves all scrapes.
 FRESH = 5.0
@@ -88,10 +87,6 @@ class _Gauges(Collector):
 
 async def metrics_text(backlog: Backlog) -> tuple[bytes, str]:
     """What `/metrics` answers, and its media type."""
-    counted = REGISTRY
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        counted = CollectorRegistry()
-        MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
     waiting = CollectorRegistry()
     waiting.register(_Gauges(await backlog.look()))
-    return generate_latest(counted) + generate_latest(waiting), CONTENT_TYPE_LATEST
+    return generate_latest(registry()) + generate_latest(waiting), CONTENT_TYPE_LATEST

@@ -47,7 +47,7 @@ MODELS = (
     Product, Stock,
 )  # fmt: skip
 
-#: What must be left of a store that answers.
+#: Asks one service for a sign of life; raises where there is none.
 Ping = Callable[[], Awaitable[None]]
 
 

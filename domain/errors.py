@@ -87,10 +87,10 @@ class JobFinished(Conflict):
 
 
 class JobRunning(Conflict):
-    """A worker runs the job; its end has to be awaited."""
+    """A worker has begun the job; it may have had its effect, and its end has to be awaited."""
 
     code = "job_running"
-    message = "A worker runs this job now."
+    message = "A worker has begun this job."
 
 
 class JobNotReplayable(Conflict):

@@ -1,4 +1,4 @@
-"""The probe of a process without an API: `/healthz` and `/metrics` over HTTP, from a thread of its own."""
+"""A process's own metrics, and the probe of one without an API: `/healthz` and `/metrics` over HTTP."""
 
 import json
 import os
@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def registry() -> CollectorRegistry:
     """The process's metrics, or those of all that share `PROMETHEUS_MULTIPROC_DIR` where that is set."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         return REGISTRY
     shared = CollectorRegistry()
     MultiProcessCollector(shared)  # type: ignore[no-untyped-call]

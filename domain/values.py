@@ -20,8 +20,6 @@ _UNITS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
-#: What percentages are counted in: hundredths of a percent.
-BASIS_POINTS = 10_000
 
 
 def utcnow() -> datetime:

@@ -38,7 +38,12 @@ class Leader:
             await self._ask()
 
     async def _ask(self) -> None:
-        leads = await self._leadership.lead()
+        try:
+            leads = await self._leadership.lead()
+        except Exception:
+            # Nobody can tell who leads: as while Redis is away, the timetable may run twice.
+            log.exception("scheduler.leadership_unknown")
+            leads = True
         if leads != self.leads:
             log.info("scheduler.leads" if leads else "scheduler.follows")
         self.leads = leads

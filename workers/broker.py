@@ -23,11 +23,9 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 import structlog
-from dramatiq import Message
 from dramatiq.broker import Broker, Consumer
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.common import xq_name
-from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import CurrentMessage, Middleware, SkipMessage
 from dramatiq.worker import Worker
 
@@ -45,8 +43,6 @@ __all__ = ["Endings", "StockyardBroker", "StockyardWorker", "StoreAway", "make_b
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between two rounds of attempts to enqueue.
-ENQUEUE_PAUSES = (0.2, 1.0, 3.0)
 #: Seconds between two lines about messages that come back.
 SAY_EVERY = 5.0
 #: One message in this many threads waits in the process for the next free thread.
@@ -157,22 +153,6 @@ class StockyardBroker(RabbitmqBroker):
             self.emit_after("declare_queue", queue_name)
         if ensure:
             self._ensure_queue(queue_name)
-
-    def enqueue(self, message: "Message[Any]", *, delay: int | None = None) -> "Message[Any]":
-        """Not for jobs, which the ledger sends. Pauses between attempts; raises ConnectionClosed."""
-        if delay is not None:
-            raise ValueError("delays live in the ledger")
-        for pause in ENQUEUE_PAUSES:
-            try:
-                return super().enqueue(message)
-            except ConnectionClosed:
-                time.sleep(pause)
-        return super().enqueue(message)
-
-    def get_queue_message_counts(self, queue_name: str) -> tuple[int, int, int]:
-        """Messages ready in the queue, none delayed, and those in its `.XQ`."""
-        ready, dead = self._declare_queue(queue_name), self._declare_xq_queue(queue_name)
-        return ready.method.message_count, 0, dead.method.message_count
 
     def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
         return queue_arguments(queue_name, self._settings)

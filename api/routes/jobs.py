@@ -26,6 +26,9 @@ async def get_job(job_id: str, request: Request, caller: Reader, wait: Wait) -> 
     found = await find_job(request, caller, job_id, wait=wait)
     if found is None:
         raise NotFound(job=job_id)
+    if caller.principal.may("ops:read"):
+        # The ledger's own form, with what a fault was: the cache has what owners see.
+        return json(_shown(await caller.services.jobs.get(job_id, owner=None), ops=True))
     return json(found)
 
 
@@ -50,7 +53,8 @@ async def list_jobs(
         limit=limit + 1,
     )
     shown, following = page(await services.jobs.find(query), limit, lambda job: str(job["_id"]))
-    jobs = [{**view(job), "owner": job["owner"], "history": None} for job in shown]
+    ops = caller.principal.may("ops:read")
+    jobs = [{**_shown(job, ops=ops), "history": None} for job in shown]
     return json({"jobs": jobs, "next_cursor": following})
 
 
@@ -58,14 +62,15 @@ async def list_jobs(
 async def cancel_job(job_id: str, caller: Writer) -> Response:
     """Cancels a job that no worker has begun. A second cancel answers as the first."""
     owner = caller.owner("ops:write")
-    return json(_shown(await caller.services.jobs.cancel(job_id, owner=owner, by=caller.account_id)))
+    job = await caller.services.jobs.cancel(job_id, owner=owner, by=caller.account_id)
+    return json(_shown(job, ops=owner is None))
 
 
 @routes.post("/{job_id}/replay", response_model=JobView, responses=problems(404, 409), summary="Replay a job")
 async def replay_job(job_id: str, caller: Ops) -> Response:
     """Runs a dead, failed or cancelled job again, under its own id: it stays one job with one effect."""
-    return json(_shown(await caller.services.jobs.replay(job_id, by=caller.account_id)))
+    return json(_shown(await caller.services.jobs.replay(job_id, by=caller.account_id), ops=True))
 
 
-def _shown(job: dict[str, Any]) -> dict[str, Any]:
-    return {**view(job), "owner": job["owner"]}
+def _shown(job: dict[str, Any], *, ops: bool) -> dict[str, Any]:
+    return {**view(job, ops=ops), "owner": job["owner"]}

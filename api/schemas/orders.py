@@ -36,7 +36,11 @@ PLACE_ORDER = {
 
 
 class NewPayment(Wire):
-    """What to charge. The sandbox knows `sandbox:approve`, `sandbox:decline` and `sandbox:timeout`."""
+    """What to charge.
+
+    The sandbox knows `sandbox:approve`, `sandbox:decline`, `sandbox:timeout`, `sandbox:timeout-unseen` and
+    `sandbox:twice`; it declines any other.
+    """
 
     source: Annotated[str, Field(min_length=1, max_length=200)]
 

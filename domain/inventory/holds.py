@@ -4,6 +4,8 @@ Every path that ends a hold (payment, cancel, release, expiry by the scheduler, 
 `Holds.end`. What else an end changes is told by hooks, which the features above register.
 """
 
+import asyncio
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,8 +20,11 @@ from domain.inventory import stock
 from domain.inventory.models import HOLDS
 from domain.inventory.rules import COMMITTED, EXPIRED, GIVEN_BACK, HELD, PAID, RELEASED, held_units, lock_key
 from domain.metrics import EXPIRIES
+from domain.observe import logger
 from domain.ports import Locks
 from domain.values import Clock
+
+log = logger(__name__)
 
 #: How often an end is tried again when somebody else was first.
 TRIES = 8
@@ -35,6 +40,12 @@ class Ending:
     cause: str
     at: datetime
     facts: Mapping[str, Any]
+
+
+async def pause_before(tried: int) -> None:
+    """Nothing before the first try; then up to 10 ms, 20 ms, 40 ms, so that rivals come apart."""
+    if tried:
+        await asyncio.sleep(random.uniform(0, 0.005 * 2 ** min(tried, 5)))
 
 
 #: Adds what else ends with the holds to the transaction; answers the events to record with it.
@@ -60,9 +71,12 @@ class Holds:
         return await self._database[HOLDS].find_one({"_id": hold_id})
 
     async def extend(self, hold_id: str, *, by: timedelta) -> bool:
-        """Keeps an unexpired hold for at least `by` from now. False where it has ended or expired."""
+        """Keeps a hold for at least `by` from now. False where it has ended, or its own time is over.
+
+        Its own time is what it was made for, so that it cannot be prolonged for ever.
+        """
         now = self._clock()
-        query = {"_id": hold_id, "state": HELD, "expires_at": {"$gt": now}}
+        query = {"_id": hold_id, "state": HELD, "due_at": {"$gt": now}}
         changed = await self._database[HOLDS].update_one(query, {"$max": {"expires_at": now + by}})
         return changed.matched_count == 1
 
@@ -74,19 +88,33 @@ class Holds:
         For `expired`, only those whose time is over; for `given_back`, only those that no order has taken.
         Raises TryAgain where others kept being first.
         """
-        wanted = sorted(set(hold_ids))
-        for _ in range(TRIES):
+        wanted, known = sorted(set(hold_ids)), facts or {}
+        ended = await self._end_together(wanted, cause, known)
+        if ended is None and len(wanted) > 1:
+            log.warning("holds could not be ended together and are tried one by one", holds=wanted)
+            each = [await self._end_together([hold_id], cause, known) for hold_id in wanted]
+            ended = None if None in each else [hold for holds in each for hold in holds or ()]
+        if ended is None:
+            raise TryAgain(OTHERS_FIRST)
+        return ended
+
+    async def _end_together(
+        self, wanted: list[str], cause: str, facts: Mapping[str, Any]
+    ) -> list[Doc] | None:
+        """None where others kept being first."""
+        for tried in range(TRIES):
+            await pause_before(tried)
             holds = await self._still_held(wanted, cause)
             if not holds:
                 return []
             keys = {lock_key(line["sku"]) for hold in holds for line in hold["lines"]}
             keys |= {cursor_lock(hold["account_id"]) for hold in holds}
             async with self._locks.hold(sorted(keys)):
-                recorded = await self._try(holds, cause, facts or {})
+                recorded = await self._try(holds, cause, facts)
             if recorded is not None:
                 self._events.publish(recorded)
                 return holds
-        raise TryAgain(OTHERS_FIRST)
+        return None
 
     async def reclaim(self, skus: Iterable[str]) -> bool:
         """Ends expired holds on the SKUs, many at once, without waiting for the scheduler.
@@ -94,9 +122,9 @@ class Holds:
         True where there were any, whoever ended them: their stock has to be looked at again. Takes no locks:
         its caller holds those of the SKUs that it wants. Raises TryAgain where others kept being first.
         """
-        wanted = sorted(set(skus))
+        wanted, limit, odd = sorted(set(skus)), RECLAIM_LIMIT, list[str]()
         for tried in range(TRIES):
-            holds = await self._expired_on(wanted)
+            holds = await self._expired_on(wanted, limit, odd)
             if not holds:
                 return tried > 0
             recorded = await self._try(holds, EXPIRED, {})
@@ -104,11 +132,16 @@ class Holds:
                 EXPIRIES.labels("reclaim").inc(len(holds))
                 self._events.publish(recorded)
                 return True
+            # One that cannot end must not keep the others: look at fewer, and pass over a single one.
+            odd += [hold["_id"] for hold in holds if len(holds) == 1]
+            limit = max(limit // 8, 1)
         raise TryAgain(OTHERS_FIRST)
 
-    async def _expired_on(self, skus: list[str]) -> list[Doc]:
-        query = {"state": HELD, "expires_at": {"$lte": self._clock()}, "lines.sku": {"$in": skus}}
-        return await self._database[HOLDS].find(query).sort("expires_at").limit(RECLAIM_LIMIT).to_list()
+    async def _expired_on(self, skus: list[str], limit: int, without: list[str]) -> list[Doc]:
+        query: Doc = {"state": HELD, "expires_at": {"$lte": self._clock()}, "lines.sku": {"$in": skus}}
+        if without:
+            query["_id"] = {"$nin": without}
+        return await self._database[HOLDS].find(query).sort("expires_at").limit(limit).to_list()
 
     async def expired(self, *, limit: int) -> list[str]:
         """Ids of holds whose time is over, longest first."""

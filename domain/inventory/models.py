@@ -72,6 +72,8 @@ class Hold(Document):
     cause: str | None = None
     lines: list[HoldLine]
     created_at: datetime
+    #: When its own time is over; a payment that has begun by then may put `expires_at` off a little.
+    due_at: datetime
     expires_at: datetime
     ended_at: datetime | None = None
 

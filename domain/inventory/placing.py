@@ -18,7 +18,7 @@ from domain.events.models import NewEvent
 from domain.events.rules import cursor_lock
 from domain.events.service import Events
 from domain.inventory import stock
-from domain.inventory.holds import Holds
+from domain.inventory.holds import Holds, pause_before
 from domain.inventory.rules import Shelf, lock_key
 from domain.jobs.running import JobRuns
 from domain.metrics import BATCH_RETRIES, BATCH_SIZE
@@ -102,6 +102,10 @@ class Placing(Generic[Facts]):
     async def _apply(self, job_ids: list[str]) -> list[BaseException | None]:
         try:
             await self._settle(job_ids)
+        except TryAgain:
+            if len(job_ids) == 1:
+                raise
+            return await self._one_by_one(job_ids)
         except Exception as error:
             if len(job_ids) == 1 or store_is_away(error):
                 raise
@@ -120,7 +124,8 @@ class Placing(Generic[Facts]):
         return results
 
     async def _settle(self, job_ids: Sequence[str]) -> None:
-        for _ in range(TRIES):
+        for tried in range(TRIES):
+            await pause_before(tried)
             jobs = await self._runs.queued(job_ids, kind=self._placement.kind)
             if not jobs:
                 return

@@ -12,8 +12,8 @@ from domain.inventory.holds import Holds
 from domain.inventory.models import HOLDS
 from domain.inventory.placing import Decision, Placement
 from domain.inventory.rules import GIVEN_BACK, HELD, Shelf, hold_lines, stock_id, units_by_sku
+from domain.jobs.outcomes import error_form
 from domain.jobs.rules import CANCELLED, FAILED, SUCCEEDED
-from domain.jobs.running import error_form
 from domain.jobs.service import Jobs
 
 #: What a reservation is that exists only as its job. One whose job is dead may still be made, by a replay.
@@ -113,6 +113,7 @@ def new_hold(
         "state": HELD,
         "lines": hold_lines(units),
         "created_at": now,
+        "due_at": now + hold_time,
         "expires_at": now + hold_time,
     }
 

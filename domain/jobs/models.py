@@ -46,6 +46,8 @@ class Job(Document):
     finished_at: datetime | None = None
     attempt_id: str | None = None
     lease_until: datetime | None = None
+    #: When the first of the runs failed that have failed without a break.
+    failing_since: datetime | None = None
     progress: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
@@ -105,6 +107,7 @@ class Claimed:
     subject: str | None
     request_id: str | None
     created_at: datetime
+    failing_since: datetime | None
     pool: str
 
 

@@ -7,7 +7,7 @@ from domain.changes import Database, Doc
 from domain.jobs.commands import pools
 from domain.jobs.dispatch import Dispatcher
 from domain.jobs.models import JOBS, PROGRESS_MARKS
-from domain.jobs.rules import DEAD, FINAL, QUEUED, RUNNING, step
+from domain.jobs.rules import COMPACTED, DEAD, QUEUED, RUNNING, step
 from domain.jobs.service import message_of
 from domain.jobs.signals import JobSignals
 from domain.metrics import RELAYED
@@ -108,25 +108,26 @@ class Relay:
         return changed.matched_count
 
     async def compact(self, *, limit: int = 1000) -> int:
-        """Takes payload and history from jobs that ended long ago; key and outcome stay.
+        """Takes payload and history from jobs that ended long ago; key and outcome stay. Dead ones keep all.
 
         Walks the ledger by id from where the last sweep came to, so it needs no index of its own.
         """
-        upto = id_floor(self._clock() - self._settings.compact_after)
+        before = self._clock() - self._settings.compact_after
         mark = await self._database[PROGRESS_MARKS].find_one({"_id": "compact"}) or {"upto": "", "open": []}
-        rows = self._database[JOBS].find({"_id": {"$gt": mark["upto"], "$lt": upto}}, {"state": 1})
+        walked = {"_id": {"$gt": mark["upto"], "$lt": id_floor(before)}}
+        rows = self._database[JOBS].find(walked, {"state": 1, "finished_at": 1})
         found = await rows.sort("_id").limit(limit).to_list()
-        found += await self._database[JOBS].find({"_id": {"$in": mark["open"]}}, {"state": 1}).to_list()
+        left = self._database[JOBS].find({"_id": {"$in": mark["open"]}}, {"state": 1, "finished_at": 1})
+        found += await left.to_list()
         if not found:
             return 0
-        ended = [row["_id"] for row in found if row["state"] in FINAL]
+        ended = {row["_id"] for row in found if row["state"] in COMPACTED and row["finished_at"] < before}
+        query = {"_id": {"$in": sorted(ended)}, "state": {"$in": list(COMPACTED)}}
         unset = {"$unset": {"payload": "", "history": "", "progress": ""}}
-        changed = await self._database[JOBS].update_many(
-            {"_id": {"$in": ended}, "state": {"$in": list(FINAL)}}, unset
-        )
+        changed = await self._database[JOBS].update_many(query, unset)
         reached = {
             "upto": max(mark["upto"], *(row["_id"] for row in found)),
-            "open": sorted(row["_id"] for row in found if row["state"] not in FINAL),
+            "open": sorted(row["_id"] for row in found if row["_id"] not in ended),
         }
         await self._database[PROGRESS_MARKS].update_one({"_id": "compact"}, {"$set": reached}, upsert=True)
         return changed.modified_count

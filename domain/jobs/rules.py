@@ -19,6 +19,8 @@ STATES = (QUEUED, RUNNING, SUCCEEDED, FAILED, DEAD, CANCELLED)
 #: States that only a replay leaves.
 FINAL = (SUCCEEDED, FAILED, DEAD, CANCELLED)
 REPLAYABLE = (FAILED, DEAD, CANCELLED)
+#: Ended jobs that lose their payload after a while. A dead one waits for somebody to look at it.
+COMPACTED = (SUCCEEDED, FAILED, CANCELLED)
 #: Owner of the jobs that the platform gives itself.
 SYSTEM = "system"
 #: The pub/sub channel that tells this platform's own processes which jobs have ended.

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,8 @@ from domain.batching import Batcher
 from domain.changes import Changes, Database, Doc, store_is_away, update_all
 from domain.errors import DomainError
 from domain.jobs.models import JOBS, Claimed
-from domain.jobs.rules import DEAD, FAILED, FINAL, QUEUED, RUNNING, SUCCEEDED, backoff, step
+from domain.jobs.outcomes import claimed, error_form, held_by, next_run, recording
+from domain.jobs.rules import DEAD, FAILED, FINAL, QUEUED, RUNNING, SUCCEEDED, step
 from domain.jobs.signals import JobSignals
 from domain.metrics import BATCH_SIZE
 from domain.metrics import JOBS as JOBS_TOTAL
@@ -26,9 +27,6 @@ log = logger(__name__)
 
 #: What a batched verb needs of its jobs.
 BATCH_FIELDS = {"payload": 1, "owner": 1, "kind": 1, "created_at": 1, "state": 1, "attempts": 1, "subject": 1}
-#: The longest text of a fault, and the most lines of a history, that are kept.
-TEXT_LIMIT = 4000
-HISTORY_LIMIT = 100
 #: The outcome, in metrics, of a run that is followed by another.
 RETRIED = "retried"
 #: Seconds before a store that did not say whether a job was claimed is asked again.
@@ -95,7 +93,7 @@ class JobRuns:
         rows = self._database[JOBS].find(
             {"_id": {"$in": job_ids}, "state": RUNNING, "attempt_id": attempt_id}
         )
-        return {row["_id"]: _claimed(row) async for row in rows}
+        return {row["_id"]: claimed(row) async for row in rows}
 
     @asynccontextmanager
     async def keeping(self, job: Claimed) -> AsyncIterator[None]:
@@ -114,13 +112,13 @@ class JobRuns:
         while not await _happens(ended, within=self._settings.lease.total_seconds() / 3):
             until = self._clock() + self._settings.lease
             try:
-                await self._database[JOBS].update_one(_held_by(job), {"$set": {"lease_until": until}})
+                await self._database[JOBS].update_one(held_by(job), {"$set": {"lease_until": until}})
             except PyMongoError as error:
                 log.warning("the lease could not be renewed", job_id=job.id, error=str(error))
 
     async def progress(self, job: Claimed, **facts: Any) -> None:
         """Shows how far the job is."""
-        await self._database[JOBS].update_one(_held_by(job), {"$set": {"progress": facts}})
+        await self._database[JOBS].update_one(held_by(job), {"$set": {"progress": facts}})
 
     async def succeed(self, job: Claimed, result: Mapping[str, Any] | None) -> bool:
         """Records the result. False where the lease was lost: another run decides."""
@@ -136,29 +134,26 @@ class JobRuns:
         `seconds` sets the pause of a verb that asked to be run again; such a run does not count.
         """
         counted = job.attempts if seconds is None else job.attempts - 1
-        return await self._outcomes.submit((job, self._next(counted, job.created_at, error, seconds=seconds)))
+        outcome = self._next(error, attempts=counted, since=job.failing_since, seconds=seconds)
+        return await self._outcomes.submit((job, outcome))
 
     def _next(
-        self, attempts: int, created_at: datetime, error: BaseException, *, seconds: float | None
+        self, error: BaseException, *, attempts: int, since: datetime | None, seconds: float | None
     ) -> Doc:
-        """Another run after a pause; dead after the last one."""
-        now, outcome = self._clock(), {"attempts": attempts, "error": error_form(error)}
-        spent = attempts >= self._settings.max_attempts if seconds is None else False
-        if spent or now - created_at > self._settings.give_up_after:
-            return outcome | {"state": DEAD}
-        pause = backoff(max(attempts, 1), first=self._settings.backoff, longest=self._settings.max_backoff)
-        return outcome | {
-            "state": QUEUED,
-            # No message is on its way: the relay sends one when the time has come.
-            "dispatched_at": None,
-            "not_before": now + (pause if seconds is None else timedelta(seconds=seconds)),
-        }
+        return next_run(
+            self._settings,
+            error,
+            now=self._clock(),
+            attempts=attempts,
+            failing_since=since,
+            seconds=seconds,
+        )
 
     async def _record(self, outcomes: list[tuple[Claimed, Doc]]) -> list[bool]:
         now = self._clock()
         jobs = f"{self._database.name}.{JOBS}"
         operations = [
-            UpdateOne(_held_by(job), _ending(outcome, now), namespace=jobs) for job, outcome in outcomes
+            UpdateOne(held_by(job), recording(outcome, now), namespace=jobs) for job, outcome in outcomes
         ]
         matched = await update_all(self._database, operations)
         recorded = [matched[index] == 1 for index in range(len(outcomes))]
@@ -200,7 +195,7 @@ class JobRuns:
         if not jobs:
             return []
         query = {"_id": {"$in": [job["_id"] for job in jobs]}, "state": QUEUED}
-        update = _ending(ending, at)
+        update = recording(ending, at)
         update["$set"]["started_at"] = at
         update["$inc"] = {"attempts": 1}
         changes.update(JOBS, query, update, expect=len(jobs), name=f"jobs {ending['state']}")
@@ -221,10 +216,10 @@ class JobRuns:
         if job is None:
             return
         attempts = int(job["attempts"]) + (1 if seconds is None else 0)
-        outcome = self._next(attempts, job["created_at"], error, seconds=seconds)
+        outcome = self._next(error, attempts=attempts, since=job.get("failing_since"), seconds=seconds)
         query = {"_id": job_id, "state": QUEUED, "attempts": job["attempts"]}
         now = self._clock()
-        await self._database[JOBS].update_one(query, _ending(outcome | {"started_at": now}, now))
+        await self._database[JOBS].update_one(query, recording(outcome | {"started_at": now}, now))
         if outcome["state"] == DEAD:
             self._signals.ended(await self._database[JOBS].find({"_id": job_id}).to_list())
         else:
@@ -243,39 +238,3 @@ async def _happens(event: asyncio.Event, *, within: float) -> bool:
         async with asyncio.timeout(within):
             await event.wait()
     return event.is_set()
-
-
-def error_form(error: BaseException) -> dict[str, Any]:
-    """How an error is kept: the code and detail of an answer; of a fault its text, which ops alone see."""
-    if isinstance(error, DomainError):
-        return {"code": error.code, "message": error.message, "detail": error.detail}
-    fault = f"{type(error).__name__}: {error}"[:TEXT_LIMIT]
-    return {"code": "internal", "message": "The platform failed at this.", "detail": {}, "fault": fault}
-
-
-def _held_by(job: Claimed) -> dict[str, Any]:
-    return {"_id": job.id, "state": RUNNING, "attempt_id": job.attempt_id}
-
-
-def _ending(outcome: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    final = outcome["state"] != QUEUED
-    error = outcome.get("error")
-    line = step(outcome["state"], at, error["message"] if error else None)
-    # What went wrong in an earlier run is history.
-    fields = {"error": None, **outcome} | ({"finished_at": at} if final else {})
-    return {"$set": fields, "$push": {"history": {"$each": [line], "$slice": -HISTORY_LIMIT}}}
-
-
-def _claimed(row: Doc) -> Claimed:
-    return Claimed(
-        id=row["_id"],
-        kind=row["kind"],
-        owner=row["owner"],
-        attempt_id=row["attempt_id"],
-        attempts=row["attempts"],
-        payload=row["payload"],
-        subject=row.get("subject"),
-        request_id=row.get("request_id"),
-        created_at=row["created_at"],
-        pool=row["pool"],
-    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pymongo.errors import BulkWriteError
+from pymongo.errors import AutoReconnect, BulkWriteError
 
 from domain.batching import Batcher
 from domain.changes import Database, Doc
@@ -117,6 +117,9 @@ class Jobs:
         try:
             await self._database[JOBS].insert_many(jobs, ordered=False)
         except BulkWriteError as error:
+            if error.details.get("writeConcernErrors"):
+                # Written, and not by a majority: it may be rolled back.
+                raise AutoReconnect(str(error.details["writeConcernErrors"][0])) from error
             refused = {
                 each["index"] for each in error.details["writeErrors"] if each["code"] == DUPLICATE_KEY
             }
@@ -128,7 +131,9 @@ class Jobs:
     async def _first(self, job: Doc) -> Doc:
         query = {"owner": job["owner"], "kind": job["kind"], "key": job["key"]}
         found = await self._database[JOBS].find_one(query)
-        return found or job
+        if found is None:
+            raise AutoReconnect("the job that has this key cannot be read")
+        return found
 
     async def get(self, job_id: str, *, owner: str | None) -> Doc:
         """The stored job. Raises NotFound, also for another owner's job; `owner` None is ops."""
@@ -153,14 +158,18 @@ class Jobs:
         return await rows.sort("_id", -1).limit(query.limit).to_list()
 
     async def cancel(self, job_id: str, *, owner: str | None, by: str) -> Doc:
-        """Cancels a job that no worker has begun, or that is dead. A second cancel answers as the first.
+        """Cancels a job that has had no effect yet. A second cancel answers as the first.
+
+        One that was begun and waits for another run may have charged somebody: it has to end by itself. Ops
+        (`owner` None) may cancel it once it is dead, when nothing else helps.
 
         Raises NotFound, JobRunning, and JobFinished.
         """
         now = self._clock()
-        query: Doc = {"_id": job_id, "state": {"$in": [QUEUED, DEAD]}}
-        if owner is not None:
-            query["owner"] = owner
+        # A job that is settled in batches has its effect with its end, and never an attempt.
+        untouched: Doc = {"state": {"$in": [QUEUED, DEAD]}, "attempt_id": None}
+        query: Doc = {"_id": job_id}
+        query |= {"$or": [untouched, {"state": DEAD}]} if owner is None else {"owner": owner, **untouched}
         update = {
             "$set": {"state": CANCELLED, "finished_at": now},
             "$push": {"history": step(CANCELLED, now, f"by {by}")},
@@ -181,7 +190,7 @@ class Jobs:
         update = {
             "$set": {
                 "state": QUEUED, "attempts": 0, "error": None, "started_at": None, "finished_at": None,
-                "dispatched_at": None,
+                "dispatched_at": None, "failing_since": None,
                 "not_before": now + self._settings.relay_after,
             },
             "$push": {"history": step(QUEUED, now, f"replayed by {by}")},
@@ -215,7 +224,7 @@ def message_of(job: Mapping[str, Any]) -> JobMessage:
 
 
 def _require_cancelled(job: Doc) -> None:
-    if job["state"] == RUNNING:
-        raise JobRunning(job=job["_id"])
+    if job["state"] in (RUNNING, QUEUED, DEAD):
+        raise JobRunning(job=job["_id"], state=job["state"])
     if job["state"] != CANCELLED:
         raise JobFinished(job=job["_id"], state=job["state"])

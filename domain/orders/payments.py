@@ -9,6 +9,7 @@ from domain.changes import Database, Doc
 from domain.errors import OrderNotFound, OrderNotPayable, PaymentDeclined, TryAgain
 from domain.inventory.holds import Holds
 from domain.inventory.rules import EXPIRED as HOLD_EXPIRED
+from domain.inventory.rules import HELD
 from domain.inventory.rules import PAID as HOLD_PAID
 from domain.metrics import BATCH_SIZE
 from domain.orders.models import ORDERS, PAYMENTS
@@ -18,6 +19,10 @@ from domain.values import Clock, Money
 
 #: Pause before a charge whose fate is unknown is asked for again.
 RECONCILE_AFTER = 1.0
+
+
+class CaptureRefused(Exception):
+    """The provider does not hand over what it had authorised."""
 
 
 class OrderPayments:
@@ -42,7 +47,7 @@ class OrderPayments:
         provider does not say what it did.
         """
         order = await self._order(order_id, owner)
-        if order["state"] == RESERVED and await self._extend(order):
+        if order["state"] == RESERVED and await self._extend(order, payment_id):
             await self._begin(order, payment_id, source)
             await self._authorise(order, payment_id, source)
             await self._commits.submit((order["hold_id"], payment_id))
@@ -63,10 +68,17 @@ class OrderPayments:
             raise OrderNotFound(order=order_id)
         return order
 
-    async def _extend(self, order: Doc) -> bool:
-        """Whether the hold lasts for a charge. One that has expired is ended: nobody can pay it any more."""
+    async def _extend(self, order: Doc, payment_id: str) -> bool:
+        """Whether the hold lasts for a charge. One that has expired is ended: nobody can pay it any more.
+
+        An attempt that begins before the hold's own time is over may put its end off; one that has begun
+        goes on while the hold does.
+        """
         if await self._holds.extend(order["hold_id"], by=hold_for_payment(self._timeout)):
             return True
+        hold = await self._holds.get(order["hold_id"])
+        if hold is not None and hold["state"] == HELD and hold["expires_at"] > self._clock():
+            return await self._database[PAYMENTS].find_one({"_id": payment_id}) is not None
         await self._holds.end([order["hold_id"]], cause=HOLD_EXPIRED)
         return False
 
@@ -114,9 +126,12 @@ class OrderPayments:
 
     async def _capture(self, order_id: str, payment_id: str) -> Doc:
         try:
-            await self._provider.capture(key=payment_id)
+            charge = await self._provider.capture(key=payment_id)
         except ProviderTimeout as error:
             raise TryAgain(str(error), seconds=RECONCILE_AFTER) from error
+        if charge.status != "captured":
+            # Goods are sold and no money came: for people to see, as a dead job.
+            raise CaptureRefused(f"{payment_id} is {charge.status}: {charge.reason}")
         await self._end(payment_id, "captured")
         return {"order_id": order_id, "order_state": PAID, "payment_id": payment_id}
 

@@ -33,7 +33,7 @@ class Shape:
 
 
 class Platform:
-    """One platform over the stack's URLs; a context manager that starts its processes, and leaves nothing."""
+    """One platform over the stack's URLs."""
 
     def __init__(
         self,
@@ -72,9 +72,8 @@ class Platform:
         self.shop = children.ask("shop", {"stock": stock, "customers": customers}, self.environment)
         self.fleet.start()
 
-    def close(self) -> None:
-        """Stops the processes, and deletes the database and the queues. Idempotent."""
-        self.fleet.stop()
+    def delete(self) -> None:
+        """Deletes database and queues of the stopped platform: slow, and of use on servers of others only."""
         url, name = self.mongo
         client: MongoClient[dict[str, Any]]
         with MongoClient(url) as client:

@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ NEEDS = {"main": {"spread", "hot", "store"}, "accept": {"accept"}, "one": {"one"
 BATCHES_OF_ONE = {"STOCKYARD_WORKERS_MAX_BATCH": "1", "STOCKYARD_JOBS_MAX_BATCH": "1"}
 #: Different orders of one case.
 ORDERS = 2000
+#: A store is quiet that uses less than this share of a core for so many seconds; it is waited for so often.
+QUIET_SHARE, QUIET_SECONDS, QUIET_TRIES = 0.15, 0.5, 40
 #: Orders of one batch of the bare store, and threads that send plain Dramatiq's jobs.
 STORE_BATCH, SENDERS = 50, 4
 
@@ -73,6 +76,8 @@ class Bench:
     def run(self, folder: Path) -> Outcome:
         """All rounds. Raises FleetError, ChildError or StackError where something does not run."""
         with ExitStack() as closing:
+            if not self._stack.mongo.managed:
+                closing.callback(self._delete)
             for name, needed in NEEDS.items():
                 if needed & set(self._plan.only):
                     self._open(name, folder, closing)
@@ -90,6 +95,7 @@ class Bench:
             for number in range(self._plan.rounds):
                 for case in self._plan.only:
                     self._say(f"round {number + 1} of {self._plan.rounds}: {case}")
+                    self._wait_until_quiet()
                     cases[case]()
         return self.outcome
 
@@ -102,9 +108,14 @@ class Bench:
         )
         settings = BATCHES_OF_ONE if name == "one" else {}
         platform = Platform(name, self._urls, shape=shape, folder=folder, settings=settings)
-        closing.callback(platform.close)
+        closing.callback(platform.fleet.stop)
         platform.open(skus=self._skus, customers=self._plan.clients)
         self._platforms[name] = platform
+
+    def _delete(self) -> None:
+        """Leaves servers that are not ours as they were, once every process has stopped."""
+        for platform in self._platforms.values():
+            platform.delete()
 
     # -- the cases --
 
@@ -180,6 +191,15 @@ class Bench:
             self._add("worker_rss_mb", memory)
         with books.store(*platform.mongo) as database:
             self.outcome.oversold += books.oversold(database)
+
+    def _wait_until_quiet(self) -> None:
+        """Until the store has done what the last case left it to do, as the marks of accepted jobs."""
+        pids = {"store": [self._stack.mongo.pid] if self._stack.mongo.pid else []}
+        for _ in range(QUIET_TRIES):
+            used = watch.cpu_seconds(pids)["store"]
+            time.sleep(QUIET_SECONDS)
+            if watch.cpu_seconds(pids)["store"] - used < QUIET_SHARE * QUIET_SECONDS:
+                return
 
     def _operations(self, platform: Platform) -> dict[str, int]:
         with books.store(*platform.mongo) as database:

@@ -12,9 +12,11 @@ from typing import Any
 from domain.bootstrap import Services, open_services
 from domain.errors import OrderNotPayable
 from domain.settings import Settings
+from ops import books
+from ops.bench.figures import percentile
+from ops.books import Books
 from ops.client import Client, ClientError
 from ops.demo import shop
-from ops.demo.audit import Books, audit
 from ops.demo.listener import Listener
 from ops.sample.northwind import Order, Product
 
@@ -73,7 +75,7 @@ class Outcome:
     latencies: list[float] = field(default_factory=list)
     #: Seconds by stage.
     seconds: dict[str, float] = field(default_factory=dict)
-    books: Books = field(default_factory=lambda: Books(0, (), 0))
+    books: Books = field(default_factory=Books)
     events: Counter[str] = field(default_factory=Counter)
     events_stored: int = 0
     problems: list[str] = field(default_factory=list)
@@ -86,9 +88,7 @@ class Outcome:
 
     def percentile(self, percent: float) -> float:
         """Of the latencies, in milliseconds (nearest rank); 0 where there are none."""
-        ordered = sorted(self.latencies)
-        rank = max(-(-len(ordered) * percent // 100), 1)
-        return ordered[int(rank) - 1] if ordered else 0.0
+        return percentile(self.latencies, percent)
 
 
 async def run_pass(
@@ -250,12 +250,17 @@ class _Run:
         seen = {name: getattr(self.outcome, name) for name in ("paid", "rejected", "expired")}
         if states != Counter(seen):
             self.outcome.problems.append(f"the server lists {dict(states)}, the clients saw {seen}")
-        self.outcome.books = await audit(self._services.database)
+        self.outcome.books = await asyncio.to_thread(self._audit)
         self.outcome.events_stored = sum(
             [await self._services.events.last(each.account_id) for each in self.customers]
         )
         await listener.hear(self.outcome.events_stored, seconds=EVENTS_PATIENCE)
         self.outcome.events = listener.by_type
+
+    def _audit(self) -> Books:
+        settings = self._services.settings.mongo
+        with books.store(settings.url, settings.database) as database:
+            return books.audit(database)
 
     async def _timed(self, stage: str, work: Awaitable[None]) -> None:
         began = time.monotonic()

@@ -143,7 +143,7 @@ def _check_scarce(outcome: Outcome) -> list[str]:
 
 
 def _check_books(outcome: Outcome) -> list[str]:
-    return [f"{outcome.plan.title}: the books of {each} are wrong" for each in outcome.books.wrong]
+    return [f"{outcome.plan.title}: {name}: {what}" for name, what in outcome.books.wrong.items()]
 
 
 def _stages(first: Outcome, second: Outcome) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:

@@ -67,7 +67,7 @@ def steady(stack: Stack, *, orders: int, clients: int) -> dict[str, Any]:
             states, lost = verdict(database, {})
             short = books.oversold(database)
     finally:
-        platform.close()
+        platform.fleet.stop()
     if states != {"reserved": orders}:
         wrong.append(f"{orders} orders were asked for, there are {states}")
     return {

@@ -84,6 +84,24 @@ async def test_a_retry_with_the_same_key_meets_the_other_api_and_is_one_order(to
     assert (other_body.status_code, other_body.json()["code"]) == (422, "idempotency_key_reused")
 
 
+async def test_a_request_id_goes_from_the_request_to_the_workers_line_about_its_job(town: Town):
+    ada, sku = await town.customer(), await town.product(5)
+    request_id = f"journey:{new_id()}"
+    headers = ada.headers | {"Idempotency-Key": new_id(), "X-Request-ID": request_id}
+    answer = await ada.client.post("/v1/orders", json=order_of({sku: 1}), headers=headers)
+    assert (answer.status_code, answer.headers["x-request-id"]) == (202, request_id)
+    job_id = answer.json()["job_id"]
+    assert (await ada.done(job_id))["state"] == "succeeded"
+    (worker,) = (each for each in town.fleet.workers if each.name.startswith("orders"))
+
+    def lines() -> list[str]:
+        return [line for line in said(worker.log).splitlines() if request_id in line and job_id in line]
+
+    await eventually(lambda: any("job ended" in line for line in lines()))
+    requests = [line for line in said(town.fleet.apis[0].log).splitlines() if request_id in line]
+    assert len(requests) == 1
+
+
 async def test_after_a_declined_payment_another_one_pays(town: Town):
     ada, sku = await town.customer(), await town.product(5)
     order = await ada.order({sku: 1})

@@ -88,11 +88,12 @@ async def test_a_hold_that_is_extended_lasts_and_one_that_has_expired_is_not_ext
     holds, order = shop.services.holds, await shop.place(A=1)
     still.move(minutes=14, seconds=59)
     assert await holds.extend(order["id"], by=timedelta(seconds=5))
-    still.move(seconds=4)
-    assert await shop.services.orders.expire([order["id"]]) == {"expired": 0}
     # An extension never shortens.
     assert await holds.extend(order["id"], by=timedelta(milliseconds=1))
-    still.move(milliseconds=500)
+    still.move(seconds=4)
+    assert await shop.services.orders.expire([order["id"]]) == {"expired": 0}
+    # It goes on, and is not extended again: its own time is over.
+    assert not await holds.extend(order["id"], by=timedelta(hours=1))
     assert await holds.expired(limit=1) == []
     still.move(seconds=1)
     assert not await holds.extend(order["id"], by=timedelta(hours=1))

@@ -250,13 +250,14 @@ async def test_a_verb_that_asks_to_be_run_again_does_not_use_up_its_attempts(
 
 async def test_a_verb_that_asks_for_ever_is_given_up(services: Services, clock: MovableClock):
     job_id = await submitted(services)
-    job = await claimed(services, job_id)
-    clock.move(hours=23)
-    await services.runs.retry(job, TryAgain("busy"), seconds=1)
-    assert await state_of(services, job_id) == "queued"
-    job = await claimed(services, job_id)
+    # However long it waited for a worker, the time that counts begins with its first run.
+    clock.move(hours=48)
+    for hours in (0, 23):
+        clock.move(hours=hours)
+        await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
+        assert await state_of(services, job_id) == "queued"
     clock.move(hours=1, seconds=1)
-    await services.runs.retry(job, TryAgain("busy"), seconds=1)
+    await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
     stored = await services.jobs.get(job_id, owner=None)
     assert (stored["state"], "busy" in stored["error"]["fault"]) == ("dead", True)
 
@@ -307,6 +308,41 @@ async def test_a_dead_job_can_be_cancelled(services: Services, shop: Shop):
     assert await state_of(services, job_id) == "dead"
     job = await services.jobs.cancel(job_id, owner=None, by="ops")
     assert (job["state"], job["error"]["code"]) == ("cancelled", "internal")
+
+
+async def test_a_job_that_was_begun_and_waits_for_another_run_is_not_cancelled(services: Services):
+    job_id = await submitted(services)
+    await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
+    for owner in ("ada", None):
+        with pytest.raises(JobRunning):
+            await services.jobs.cancel(job_id, owner=owner, by="somebody")
+    assert await state_of(services, job_id) == "queued"
+
+
+async def test_a_dead_job_that_was_begun_is_cancelled_by_ops_alone(services: Services, clock: MovableClock):
+    job_id = await submitted(services)
+    await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
+    clock.move(hours=25)
+    await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
+    assert await state_of(services, job_id) == "dead"
+    with pytest.raises(JobRunning):
+        await services.jobs.cancel(job_id, owner="ada", by="ada")
+    assert (await services.jobs.cancel(job_id, owner=None, by="ops"))["state"] == "cancelled"
+
+
+async def test_a_dead_job_keeps_its_payload_and_can_be_replayed_however_late(
+    services: Services, clock: MovableClock
+):
+    job_id = await submitted(services)
+    await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
+    clock.move(hours=25)
+    await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
+    clock.move(hours=500)
+    assert await services.relay.compact() == 0
+    assert (await services.jobs.replay(job_id, by="ops"))["state"] == "queued"
+    # It is not given up at its first pause because it is old.
+    await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
+    assert await state_of(services, job_id) == "queued"
 
 
 async def test_a_cancel_that_races_a_claim_has_one_winner(services: Services):
@@ -409,6 +445,8 @@ async def test_what_was_still_open_when_the_sweep_passed_is_compacted_once_it_en
     assert await services.relay.compact() == 0
     assert (await services.jobs.get(job_id, owner=None))["payload"] == RELEASE.payload()
     await services.runs.succeed(await claimed(services, job_id), {"x": 1})
+    assert await services.relay.compact() == 0
+    clock.move(hours=25)
     assert await services.relay.compact() == 1
     assert "payload" not in await services.jobs.get(job_id, owner=None)
     assert await services.relay.compact() == 0

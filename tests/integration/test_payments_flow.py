@@ -11,9 +11,11 @@ from pymongo.errors import AutoReconnect
 from domain.adapters.payments import COLLECTION, SandboxProvider
 from domain.bootstrap import Services
 from domain.errors import (
+    JobRunning,
     OrderNotCancellable,
     OrderNotFound,
     OrderNotPayable,
+    PaymentDeclined,
     TryAgain,
 )
 from domain.ports import Charge, ProviderTimeout
@@ -253,6 +255,52 @@ async def test_a_payment_that_never_learns_of_its_commit_captures_when_it_runs_a
     assert await shop.levels("A") == (98, 0)
     await shop.check_books()
     await check_money(shop)
+
+
+async def test_money_that_is_not_handed_over_after_all_is_never_called_captured(shop: Shop, company: Company):
+    order = await shop.place(A=1)
+    payment = await shop.submit_payment(order["id"])
+
+    async def lapse() -> None:
+        await company.void(key=payment)
+
+    company.before_capture = lapse
+    job = await shop.work(payment)
+    assert (job["state"], "CaptureRefused" in job["error"]["fault"]) == ("queued", True)
+    assert (await shop.order(order["id"]))["payments"][0]["state"] == "started"
+
+
+async def test_a_payment_that_has_committed_and_not_captured_cannot_be_cancelled(
+    shop: Shop, company: Company
+):
+    order = await shop.place(A=1)
+    payment = await shop.submit_payment(order["id"])
+
+    async def silence() -> None:
+        raise ProviderTimeout(payment)
+
+    company.before_capture = silence
+    assert (await shop.work(payment))["state"] == "queued"
+    with pytest.raises(JobRunning):
+        await shop.services.jobs.cancel(payment, owner="ada", by="ada")
+    company.before_capture = nothing
+    assert (await shop.work(payment))["state"] == "succeeded"
+    await check_money(shop)
+
+
+async def test_declined_payments_do_not_keep_the_stock_for_ever(shop: Shop, clock: MovableClock):
+    left, _ = await shop.levels("A")
+    order = await shop.place(A=left)
+    clock.move(minutes=14, seconds=58)
+    with pytest.raises(PaymentDeclined):
+        await shop.pay(order["id"], source="sandbox:decline")
+    clock.move(seconds=3)
+    with pytest.raises(OrderNotPayable):
+        await shop.pay(order["id"])
+    clock.move(seconds=10)
+    assert (await shop.place(owner="bob", A=left))["state"] == "reserved"
+    assert (await shop.order(order["id"]))["state"] == "expired"
+    await shop.check_books()
 
 
 async def test_somebody_elses_order_cannot_be_paid_nor_one_that_was_rejected(shop: Shop):
