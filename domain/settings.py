@@ -3,6 +3,7 @@
 Names are `STOCKYARD_<GROUP>_<NAME>`; `.env.example` lists them all.
 """
 
+from datetime import timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -110,7 +111,9 @@ class Jobs(BaseSettings):
     #: How long a worker may be silent about a running job before another takes it.
     lease: Duration = _duration("30s")
     #: The longest that one run may take; below RabbitMQ's `consumer_timeout` of 30 minutes.
-    time_limit: Duration = _duration("10m")
+    time_limit: Duration = Field(default=timedelta(minutes=10), gt=timedelta(), lt=timedelta(minutes=30))
+    #: Jobs that one write to the ledger accepts, at most.
+    max_batch: int = Field(default=64, ge=1, le=1000)
     #: A job that was not confirmed by RabbitMQ is sent again after this.
     relay_after: Duration = _duration("7s")
     #: A job that was sent and still waits is sent again after this.

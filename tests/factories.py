@@ -12,7 +12,7 @@ from domain.jobs.models import Accepted
 from domain.orders.commands import Address, OrderItem, PayOrder, PlaceOrder
 from domain.settings import Settings
 from domain.values import Clock, Money, new_id
-from workers.handles import _run as run_job
+from workers.handles import run_job
 from workers.kinds import HANDLED
 
 ADDRESS = Address(name="Ada", line1="1 Dock Road", city="Leith", country="GB")

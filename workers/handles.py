@@ -113,12 +113,13 @@ def _actor(handler: Handler, services: Services) -> Callable[[str], None]:
         with structlog.contextvars.bound_contextvars(
             job_id=job_id, request_id=request_id, kind=handler.command.kind
         ):
-            thread.run_coroutine(_run(handler, services, job_id))
+            thread.run_coroutine(run_job(handler, services, job_id))
 
     return run
 
 
-async def _run(handler: Handler, services: Services, job_id: str) -> None:
+async def run_job(handler: Handler, services: Services, job_id: str) -> None:
+    """What one message does: the job is claimed, run, and its outcome recorded. Raises StoreAway."""
     try:
         if handler.settles:
             await _settle(handler, services, job_id)

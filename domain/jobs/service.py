@@ -54,7 +54,9 @@ class Jobs:
         self._signals = signals
         self._settings = settings
         self._clock = clock
-        self._inserts: Batcher[Doc, Doc] = Batcher(self._insert, observe=BATCH_SIZE.labels("ledger").observe)
+        self._inserts: Batcher[Doc, Doc] = Batcher(
+            self._insert, max_size=settings.max_batch, observe=BATCH_SIZE.labels("ledger").observe
+        )
 
     async def submit(
         self,

@@ -1,12 +1,18 @@
-"""Customers who do not give up: each order is submitted under one key until it was accepted."""
+"""Customers who do not give up: whatever they submit, they submit under one key until it was accepted.
+
+They order, pay (also with sources that are declined, or whose answer gets lost), cancel, reserve, release and
+use reservations, and leave the rest to expire. What each of them does, in which order, comes from the seed.
+"""
 
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
 from http import HTTPStatus
-from itertools import cycle
-from typing import Any
+from itertools import count, cycle
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import httpx
@@ -14,14 +20,77 @@ import httpx
 ADDRESS = {"name": "Ada", "line1": "1 Dock Road", "city": "Leith", "country": "GB"}
 #: Seconds between two tries, and until one is given up.
 PAUSE, TIMEOUT = 0.1, 15.0
-#: One accepted order in so many is submitted again, to see that nothing comes of it.
+#: One accepted request in so many is submitted again, to see that nothing comes of it.
 REPEAT_EVERY = 10
+#: One visit in so many is a reservation.
+RESERVE_EVERY = 8
+#: Seconds from an order to what becomes of it, at most, and between two looks at one that is pending.
+#: Some of that is later than the holds' time.
+LATEST, LOOK_AGAIN = 4.5, 0.3
+CANCEL = "cancel"
+#: What becomes of a reserved order: how often, of 100, and the sources it is paid from, or its cancelling.
+FATES: dict[str, tuple[int, tuple[str, ...]]] = {
+    "pay": (14, ("sandbox:approve",)),
+    "pay after a refusal": (12, ("sandbox:decline", "sandbox:approve")),
+    "pay, the answer is lost": (8, ("sandbox:timeout",)),
+    "pay, the request is lost": (6, ("sandbox:timeout-unseen",)),
+    "pay, answered twice": (6, ("sandbox:twice",)),
+    "pay twice": (4, ("sandbox:approve", "sandbox:approve")),
+    "pay and cancel": (3, ("sandbox:approve", CANCEL)),
+    "cancel": (8, (CANCEL,)),
+    "leave": (39, ()),
+}
+#: What becomes of a reservation.
+RELEASE, ORDER, LEAVE = "release", "order", "leave"
+
+Body: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that is done with a reserved order: under which key, and how long after the one before."""
+
+    what: str
+    key: str
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Everything that comes of one order or reservation, decided beforehand."""
+
+    key: str
+    items: list[Body]
+    #: "" for an order without a reservation.
+    use: str
+    order_key: str
+    steps: tuple[Step, ...]
+    looks_after: float
+
+
+def visits(seed: str, skus: Sequence[str]) -> Iterator[Visit]:
+    """What one customer does, for ever. The same seed gives the same visits."""
+    chance = random.Random(seed)
+    weights = [weight for weight, _ in FATES.values()]
+    while True:
+        wanted = chance.sample(list(skus), chance.randint(1, 3))
+        items = [{"sku": sku, "quantity": chance.randint(1, 3)} for sku in wanted]
+        _, steps = FATES[chance.choices(list(FATES), weights)[0]]
+        use = chance.choice((RELEASE, ORDER, LEAVE)) if chance.randrange(RESERVE_EVERY) == 0 else ""
+        yield Visit(
+            key=_key(chance),
+            items=items,
+            use=use,
+            order_key=_key(chance),
+            steps=tuple(Step(what, _key(chance), chance.uniform(0, 0.5)) for what in steps),
+            looks_after=LATEST * chance.random() ** 2,
+        )
 
 
 class Customers:
-    """One thread per token; together they submit about `rate` orders per second.
+    """One thread per token; together they come about `rate` times per second.
 
-    `accepted` holds each key that was answered 202, with the order's id.
+    `accepted` holds each key that was answered 202, with the job's id.
     """
 
     def __init__(
@@ -32,13 +101,16 @@ class Customers:
         self.retried = 0
         self.violations: list[str] = []
         self.began = 0.0
-        self._urls = list(urls)
-        self._skus = list(skus)
         self._every = len(tokens) / rate
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._given_up = threading.Event()
         self._threads = [
-            threading.Thread(target=self._shop, args=(n, token, random.Random(f"{seed}/{n}")), daemon=True)
+            threading.Thread(
+                target=self._shop,
+                args=(visits(f"{seed}/{n}", skus), token, [*urls[n % len(urls) :], *urls[: n % len(urls)]]),
+                daemon=True,
+            )
             for n, token in enumerate(tokens)
         ]
 
@@ -49,59 +121,158 @@ class Customers:
             thread.start()
 
     def stop(self, *, seconds: float = 60.0) -> None:
-        """No new orders; returns when those on their way were accepted."""
+        """No new visits; returns when what had been begun was accepted."""
         self._stop.set()
         deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         stuck = sum(thread.is_alive() for thread in self._threads)
+        self._given_up.set()
         if stuck:
-            self.violations.append(f"{stuck} customers could not submit their last order in {seconds:.0f} s")
+            self.violations.append(f"{stuck} customers could not do what they had begun in {seconds:.0f} s")
 
-    def _shop(self, number: int, token: str, chance: random.Random) -> None:
-        urls = cycle(self._urls[number % len(self._urls) :] + self._urls[: number % len(self._urls)])
+    def _shop(self, coming: Iterator[Visit], token: str, urls: Sequence[str]) -> None:
         headers = {"Authorization": f"Bearer {token}"}
-        count = 0
         with httpx.Client(headers=headers, timeout=TIMEOUT) as client:
-            while not self._stop.wait(chance.uniform(0.5, 1.5) * self._every):
-                key, order = str(UUID(int=chance.getrandbits(128), version=4)), self._order(chance)
-                self._submit(client, urls, key, order)
-                count += 1
-                if count % REPEAT_EVERY == 0:
-                    self._submit(client, urls, key, order)
+            _Customer(self, client, urls).shop(coming, every=self._every)
 
-    def _order(self, chance: random.Random) -> dict[str, Any]:
-        lines = chance.sample(self._skus, chance.randint(1, 3))
-        return {
-            "items": [{"sku": sku, "quantity": chance.randint(1, 3)} for sku in lines],
-            "address": ADDRESS,
-        }
+    # -- what the threads tell --
 
-    def _submit(self, client: httpx.Client, urls: Any, key: str, order: dict[str, Any]) -> None:
-        """Until it is accepted; another answer than 202 or a 5xx is a violation."""
-        while True:
-            try:
-                answer = client.post(f"{next(urls)}/v1/orders", json=order, headers={"Idempotency-Key": key})
-            except httpx.TransportError:
-                status = 0
-            else:
-                status = answer.status_code
-            if status == HTTPStatus.ACCEPTED:
-                self._note(key, answer.json()["id"])
-                return
-            if 0 < status < HTTPStatus.INTERNAL_SERVER_ERROR:
-                self.violations.append(f"{key}: {status} {answer.text[:200]}")
-                return
-            with self._lock:
-                self.retried += 1
-            time.sleep(PAUSE)
+    @property
+    def stopping(self) -> threading.Event:
+        """Set when nothing new may begin."""
+        return self._stop
 
-    def _note(self, key: str, order_id: str) -> None:
+    @property
+    def given_up(self) -> bool:
+        """Whether nobody waits for them any more."""
+        return self._given_up.is_set()
+
+    def try_again(self) -> None:
+        """A request met no answer, or a 5xx."""
         with self._lock:
-            first = self.accepted.get(key)
-            if first is None:
-                self.accepted[key] = order_id
-                return
-            self.replayed += 1
-            if first != order_id:
-                self.violations.append(f"{key}: {first} at first, then {order_id}")
+            self.retried += 1
+
+    def note(self, key: str, job_id: str) -> None:
+        """A 202."""
+        with self._lock:
+            self.replayed += key in self.accepted
+            first = self.accepted.setdefault(key, job_id)
+            if first != job_id:
+                self.violations.append(f"{key}: {first} at first, then {job_id}")
+
+    def complain(self, what: str) -> None:
+        """An answer that nobody should get."""
+        self.violations.append(what)
+
+
+class _Customer:
+    """One of them, in a thread of its own."""
+
+    def __init__(self, all_of_us: Customers, client: httpx.Client, urls: Sequence[str]) -> None:
+        self._us = all_of_us
+        self._client = client
+        self._urls = cycle(urls)
+        self._numbers = count()
+        self._submitted = count(1)
+        #: (when, a number that no other has, what).
+        self._errands: list[tuple[float, int, Callable[[], None]]] = []
+
+    def shop(self, coming: Iterator[Visit], *, every: float) -> None:
+        """Comes again and again until it is time to stop, and ends what was begun."""
+        pace = random.Random(every)
+        self._later(pace.uniform(0, every), lambda: self._come(coming, pace, every))
+        while self._errands and not self._us.given_up:
+            due, _, act = heappop(self._errands)
+            time.sleep(max(0.0, due - time.monotonic()))
+            act()
+
+    def _later(self, seconds: float, act: Callable[[], None]) -> None:
+        heappush(self._errands, (time.monotonic() + seconds, next(self._numbers), act))
+
+    def _come(self, coming: Iterator[Visit], pace: random.Random, every: float) -> None:
+        if self._us.stopping.is_set():
+            return
+        self._later(pace.uniform(0.5, 1.5) * every, lambda: self._come(coming, pace, every))
+        visit = next(coming)
+        if not visit.use:
+            self._order(visit, visit.key)
+            return
+        made = self._submit("/v1/reservations", visit.key, {"items": visit.items})
+        if made and visit.use != LEAVE:
+            self._later(visit.looks_after, lambda: self._look_at_reservation(visit, made))
+
+    def _order(self, visit: Visit, key: str, *, reservation: str | None = None) -> None:
+        taken = {"reservation_id": reservation} if reservation else {}
+        made = self._submit("/v1/orders", key, {"items": visit.items, "address": ADDRESS, **taken})
+        if made and visit.steps:
+            self._later(visit.looks_after, lambda: self._look_at_order(visit, made))
+
+    def _look_at_order(self, visit: Visit, order_id: str) -> None:
+        state = self._state(f"/v1/orders/{order_id}")
+        if state == "pending":
+            self._later(LOOK_AGAIN, lambda: self._look_at_order(visit, order_id))
+        elif state == "reserved":
+            self._follow(order_id, visit.steps)
+
+    def _follow(self, order_id: str, steps: Sequence[Step]) -> None:
+        first, rest = steps[0], steps[1:]
+        if first.what == CANCEL:
+            self._submit(f"/v1/orders/{order_id}/cancel", first.key, None)
+        else:
+            self._submit(f"/v1/orders/{order_id}/payments", first.key, {"source": first.what})
+        if rest:
+            self._later(rest[0].after, lambda: self._follow(order_id, rest))
+
+    def _look_at_reservation(self, visit: Visit, reservation_id: str) -> None:
+        path = f"/v1/reservations/{reservation_id}"
+        state = self._state(path)
+        if state == "pending":
+            self._later(LOOK_AGAIN, lambda: self._look_at_reservation(visit, reservation_id))
+        elif state == "held" and visit.use == ORDER:
+            self._order(visit, visit.order_key, reservation=reservation_id)
+        elif state == "held":
+            # The reservation's id is the key of its release.
+            self._submit(path, reservation_id, None, method="DELETE")
+
+    def _state(self, path: str) -> str:
+        answer = self._ask("GET", path, {}, None)
+        if answer is None:
+            return ""
+        if answer.status_code != HTTPStatus.OK:
+            self._us.complain(f"GET {path}: {answer.status_code} {answer.text[:200]}")
+            return ""
+        return str(answer.json()["state"])
+
+    def _submit(self, path: str, key: str, body: Body | None, *, method: str = "POST") -> str:
+        """The job's id; every tenth time the request is made twice. "" where it was refused."""
+        again = next(self._submitted) % REPEAT_EVERY == 0
+        made = ""
+        for _ in range(2 if again else 1):
+            answer = self._ask(method, path, {"Idempotency-Key": key}, body)
+            if answer is None:
+                return made
+            if answer.status_code != HTTPStatus.ACCEPTED:
+                self._us.complain(f"{method} {path}: {answer.status_code} {answer.text[:200]}")
+                return ""
+            made = str(answer.json()["job_id" if "job_id" in answer.json() else "id"])
+            self._us.note(key, made)
+        return made
+
+    def _ask(self, method: str, path: str, headers: dict[str, str], body: Body | None) -> httpx.Response | None:
+        """Until there is an answer that is no 5xx; None where nobody waits for it any more."""
+        while not self._us.given_up:
+            try:
+                answer = self._client.request(method, next(self._urls) + path, headers=headers, json=body)
+            except httpx.TransportError:
+                pass
+            else:
+                if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                    return answer
+            self._us.try_again()
+            time.sleep(PAUSE)
+        return None
+
+
+def _key(chance: random.Random) -> str:
+    return str(UUID(int=chance.getrandbits(128), version=4))

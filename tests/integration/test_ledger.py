@@ -1,10 +1,13 @@
 """The job ledger: accepted once, claimed once, ended once, and nothing vanishes (P1, P2, P7)."""
 
 import asyncio
+import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from pydantic import ValidationError
 
 from domain.bootstrap import Services
 from domain.errors import (
@@ -20,9 +23,12 @@ from domain.errors import (
 from domain.inventory.commands import Item, Release, Reserve
 from domain.jobs.models import Claimed
 from domain.jobs.service import JobQuery
+from domain.settings import Jobs as JobSettings
 from domain.values import new_id
 from tests.conftest import MovableClock
 from tests.factories import Shop, eventually
+from workers.handles import run_job
+from workers.kinds import HANDLED
 
 RELEASE = Release(reservation_id="r")
 
@@ -473,3 +479,31 @@ async def test_whoever_waits_in_vain_is_answered_in_time(services: Services):
     assert found is not None
     assert found[1]["state"] == "queued"
     assert await services.signals.wait("nothing", seconds=5) is None
+
+
+# -- time limits --
+
+
+async def test_a_verb_that_hangs_is_run_again_and_ends_dead(
+    rewire: Callable[..., Services], services: Services, monkeypatch: pytest.MonkeyPatch
+):
+    limits = services.settings.jobs.model_copy(
+        update={"time_limit": timedelta(milliseconds=30), "max_attempts": 2}
+    )
+    hasty = rewire(settings=services.settings.model_copy(update={"jobs": limits}))
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    job_id = await submitted(hasty)
+    handler = dataclasses.replace(HANDLED[RELEASE.kind], run=hang)
+    await run_job(handler, hasty, job_id)
+    assert await state_of(hasty, job_id) == "queued"
+    await run_job(handler, hasty, job_id)
+    stored = await hasty.jobs.get(job_id, owner=None)
+    assert (stored["state"], "TimeoutError" in stored["error"]["fault"]) == ("dead", True)
+
+
+def test_no_run_may_outlast_the_brokers_patience():
+    with pytest.raises(ValidationError):
+        JobSettings(time_limit=timedelta(minutes=30))

@@ -5,8 +5,8 @@ import pytest
 
 from domain.errors import OutOfStock
 from domain.jobs.commands import Command, kinds
-from domain.jobs.rules import FINAL, REPLAYABLE, STATES, backoff, fingerprint, step, view
 from domain.jobs.outcomes import TEXT_LIMIT, error_form
+from domain.jobs.rules import FINAL, REPLAYABLE, STATES, backoff, fingerprint, step, view
 from domain.orders.commands import OrderItem, PlaceOrder
 from domain.values import utcnow
 from tests.factories import ADDRESS
