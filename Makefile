@@ -43,7 +43,8 @@ type: setup ## mypy, strict
 bench: setup ## measure this machine, print a table and one JSON line
 	@$(PYTHON) -m ops.bench
 
-soak: setup ## the long run: 50,000 orders under faults
+soak: setup ## the long run: any journey against the books, 50,000 orders, a shop under faults
+	@HYPOTHESIS_PROFILE=soak $(PYTHON) -m pytest tests/e2e/test_books.py
 	@$(PYTHON) -m ops.soak
 
 lock: setup ## pin the newest versions that pyproject.toml allows

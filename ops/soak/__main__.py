@@ -1,4 +1,4 @@
-"""`python -m ops.soak`: many orders with an eye on memory, then orders under faults."""
+"""`python -m ops.soak`: many orders with an eye on memory, then a whole shop under faults."""
 
 import argparse
 import json
@@ -10,13 +10,14 @@ from typing import Any
 
 from rich.console import Console
 
-from ops.bench import books, children
+from ops import books
+from ops.bench import children
 from ops.bench.figures import percentile
 from ops.bench.platforms import SETTINGS, Platform, Shape
 from ops.bench.run import make_orders
 from ops.fleet import Fleet, FleetError
 from ops.servers import StackError
-from ops.soak.faults import FULL_PLAN, Summary, plan_of, run_faults
+from ops.soak.faults import FULL_PLAN, SHORT_HOLDS, Summary, plan_of, run_faults
 from ops.soak.memory import Memory
 from ops.soak.verdict import verdict
 from ops.stack import Stack
@@ -42,7 +43,9 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--clients", type=int, default=32, help="of both parts (%(default)s)")
     found.add_argument("--seed", type=int, default=1, help="of the faults (%(default)s)")
-    found.add_argument("--kills", type=int, default=FULL_PLAN["kill worker"], help="of workers (%(default)s)")
+    found.add_argument(
+        "--kills", type=int, default=FULL_PLAN["kill worker"], help="of workers of orders (%(default)s)"
+    )
     found.add_argument(
         "--fault-seconds", type=float, default=240.0, help="of the second part; 0 skips it (%(default)s)"
     )
@@ -85,7 +88,7 @@ def steady(stack: Stack, *, orders: int, clients: int) -> dict[str, Any]:
 def under_faults(stack: Stack, *, seed: int, seconds: float, kills: int, clients: int) -> Summary:
     """The long fault schedule over two APIs, three workers and two schedulers."""
     database = {"STOCKYARD_MONGO_DATABASE": "faults", "STOCKYARD_RABBITMQ_QUEUE_VERSION": "2"}
-    environment = stack.urls.as_env() | SETTINGS | UNDER_FAULTS | database
+    environment = stack.urls.as_env() | SETTINGS | UNDER_FAULTS | SHORT_HOLDS | database
     pools = {"orders": 2, "inventory": 1}
     plan = plan_of(FULL_PLAN | {"kill worker": kills})
     folder = stack.folder / "processes" / "faults"

@@ -108,7 +108,7 @@ class Customers:
         self._threads = [
             threading.Thread(
                 target=self._shop,
-                args=(visits(f"{seed}/{n}", skus), token, [*urls[n % len(urls) :], *urls[: n % len(urls)]]),
+                args=(f"{seed}/{n}", skus, token, [*urls[n % len(urls) :], *urls[: n % len(urls)]]),
                 daemon=True,
             )
             for n, token in enumerate(tokens)
@@ -131,10 +131,11 @@ class Customers:
         if stuck:
             self.violations.append(f"{stuck} customers could not do what they had begun in {seconds:.0f} s")
 
-    def _shop(self, coming: Iterator[Visit], token: str, urls: Sequence[str]) -> None:
-        headers = {"Authorization": f"Bearer {token}"}
+    def _shop(self, seed: str, skus: Sequence[str], token: str, urls: Sequence[str]) -> None:
+        headers, pace = {"Authorization": f"Bearer {token}"}, random.Random(f"{seed}/pace")
         with httpx.Client(headers=headers, timeout=TIMEOUT) as client:
-            _Customer(self, client, urls).shop(coming, every=self._every)
+            customer = _Customer(self, client, urls, pauses=_pauses(pace, self._every))
+            customer.shop(visits(seed, skus))
 
     # -- what the threads tell --
 
@@ -169,8 +170,11 @@ class Customers:
 class _Customer:
     """One of them, in a thread of its own."""
 
-    def __init__(self, all_of_us: Customers, client: httpx.Client, urls: Sequence[str]) -> None:
+    def __init__(
+        self, all_of_us: Customers, client: httpx.Client, urls: Sequence[str], *, pauses: Iterator[float]
+    ) -> None:
         self._us = all_of_us
+        self._pauses = pauses
         self._client = client
         self._urls = cycle(urls)
         self._numbers = count()
@@ -178,10 +182,9 @@ class _Customer:
         #: (when, a number that no other has, what).
         self._errands: list[tuple[float, int, Callable[[], None]]] = []
 
-    def shop(self, coming: Iterator[Visit], *, every: float) -> None:
+    def shop(self, coming: Iterator[Visit]) -> None:
         """Comes again and again until it is time to stop, and ends what was begun."""
-        pace = random.Random(every)
-        self._later(pace.uniform(0, every), lambda: self._come(coming, pace, every))
+        self._later(next(self._pauses), lambda: self._come(coming))
         while self._errands and not self._us.given_up:
             due, _, act = heappop(self._errands)
             time.sleep(max(0.0, due - time.monotonic()))
@@ -190,10 +193,10 @@ class _Customer:
     def _later(self, seconds: float, act: Callable[[], None]) -> None:
         heappush(self._errands, (time.monotonic() + seconds, next(self._numbers), act))
 
-    def _come(self, coming: Iterator[Visit], pace: random.Random, every: float) -> None:
+    def _come(self, coming: Iterator[Visit]) -> None:
         if self._us.stopping.is_set():
             return
-        self._later(pace.uniform(0.5, 1.5) * every, lambda: self._come(coming, pace, every))
+        self._later(next(self._pauses), lambda: self._come(coming))
         visit = next(coming)
         if not visit.use:
             self._order(visit, visit.key)
@@ -255,11 +258,13 @@ class _Customer:
             if answer.status_code != HTTPStatus.ACCEPTED:
                 self._us.complain(f"{method} {path}: {answer.status_code} {answer.text[:200]}")
                 return ""
-            made = str(answer.json()["job_id" if "job_id" in answer.json() else "id"])
+            made = str(answer.json()["job_id"])
             self._us.note(key, made)
         return made
 
-    def _ask(self, method: str, path: str, headers: dict[str, str], body: Body | None) -> httpx.Response | None:
+    def _ask(
+        self, method: str, path: str, headers: dict[str, str], body: Body | None
+    ) -> httpx.Response | None:
         """Until there is an answer that is no 5xx; None where nobody waits for it any more."""
         while not self._us.given_up:
             try:
@@ -272,6 +277,11 @@ class _Customer:
             self._us.try_again()
             time.sleep(PAUSE)
         return None
+
+
+def _pauses(chance: random.Random, mean: float) -> Iterator[float]:
+    while True:
+        yield chance.uniform(0.5, 1.5) * mean
 
 
 def _key(chance: random.Random) -> str:

@@ -1,35 +1,51 @@
-"""Orders that flow while processes are killed; then the question whether every promise was kept.
+"""Customers who shop while processes are killed; then the question whether every promise was kept.
 
     summary = run_faults(fleet, stack, environment=environment, seed=1, seconds=30,
                          plan=plan_of({"kill worker": 5, "kill api": 1, "stop rabbitmq": 1}))
     assert summary.ok, summary.violations
 
 Of a fault, the moment, the victim and how long it stays away come from the seed; how the processes interleave
-does not.
+does not. A worker of the pool `orders` is killed when it has just begun a batch.
 """
 
+import contextlib
 import random
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ops.bench import books, children
+from ops import books
+from ops.bench import children
 from ops.fleet import Fleet, FleetError, Member
 from ops.servers import Server
 from ops.soak.clients import Customers
-from ops.soak.verdict import Lookout, verdict, wait_until_final
+from ops.soak.hits import UNRENEWED, Locks, orphaned, wait_for_batch
+from ops.soak.verdict import (
+    POOLS,
+    Lookout,
+    cut_short,
+    leftovers,
+    tally,
+    verdict,
+    wait_until_settled,
+    waiting_messages,
+)
 from ops.stack import Stack
 
 #: SKUs of the shop that is loaded; the first half sells out, the rest does not.
 SKUS = 20
 SCARCE, PLENTY = 60, 1_000_000
+#: Settings of a shop where holds expire while one looks.
+SHORT_HOLDS = {"STOCKYARD_ORDERS_HOLD_TIME": "4s", "STOCKYARD_PAYMENTS_TIMEOUT": "1s"}
 #: Seconds that a victim stays away, at least and at most.
 AWAY = (0.0, 2.0)
+#: Seconds that a kill waits for its victim to begin a batch, and after that, so that it hits any part of one.
+FOR_A_BATCH, INTO_A_BATCH = 3.0, (0.0, 0.015)
 #: The schedule of the long form.
 FULL_PLAN = {
-    "kill worker": 20, "stop worker": 2, "kill api": 4, "stop api": 2, "kill scheduler": 2,
+    "kill worker": 20, "stop worker": 2, "kill inventory": 4, "stop inventory": 1,
+    "kill api": 4, "stop api": 2, "kill scheduler": 2,
     "kill rabbitmq": 2, "stop rabbitmq": 2, "kill valkey": 2, "stop valkey": 2,
     "kill mongo": 2, "stop mongo": 2,
 }  # fmt: skip
@@ -37,7 +53,10 @@ FULL_PLAN = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`how` is kill (SIGKILL) or stop (SIGTERM); `target` is worker, api, scheduler or a server's slug."""
+    """`how` is kill (SIGKILL) or stop (SIGTERM).
+
+    `target` is worker (of the pool `orders`), inventory (of that pool), api, scheduler or a server's slug.
+    """
 
     at: float
     how: str
@@ -51,6 +70,7 @@ class Summary:
 
     seed: int
     seconds: float
+    #: Jobs of all kinds that were answered 202.
     accepted: int = 0
     #: 202s that repeated an earlier one: retries of the client.
     replayed: int = 0
@@ -58,9 +78,16 @@ class Summary:
     retried: int = 0
     #: Orders by the state that they ended in.
     orders: dict[str, int] = field(default_factory=dict)
+    #: Jobs by kind and the state that they ended in.
+    jobs: dict[str, int] = field(default_factory=dict)
+    #: Kills of a worker of orders, and those that left locks behind: they hit a batch that was at work.
+    worker_kills: int = 0
+    worker_kills_in_batch: int = 0
+    #: Jobs whose run was cut short by any kill, and which another worker took up.
+    cut_short: int = 0
     #: [second, what, victim, seconds away], as it took place.
     faults: list[tuple[float, str, str, float]] = field(default_factory=list)
-    #: Seconds from the last submission until the last accepted order was final.
+    #: Seconds from the last submission until every job was final, every hold ended and every event told.
     settled_after: float = 0.0
     oversold: int = 0
     violations: list[str] = field(default_factory=list)
@@ -105,24 +132,26 @@ def run_faults(
     rate: float = 60.0,
     patience: float = 120.0,
 ) -> Summary:
-    """Submits orders from `clients` threads while the plan takes place; then waits, and checks every order.
+    """Customers in `clients` threads shop while the plan takes place; then waits, and checks everything.
 
-    The clients submit about `rate` orders per second together, and try again with the same key on a
-    connection error or a 5xx. Faults come one after the other, all of them, although that may take longer
-    than `seconds`; every victim is started again. `environment` is the running fleet's, over a database that
-    nobody else uses. Waits up to `patience` seconds for the accepted orders. Leaves nothing stopped.
+    They come about `rate` times per second together, and try again with the same key on a connection error
+    or a 5xx. Faults come one after the other, all of them, although that may take longer than `seconds`;
+    every victim is started again. `environment` is the running fleet's, over a database that nobody else
+    uses, with `SHORT_HOLDS`. Waits up to `patience` seconds until all is settled. Leaves nothing stopped.
     """
     stock = {f"SOAK-{n:02}": SCARCE if n < SKUS // 2 else PLENTY for n in range(SKUS)}
     shop = children.ask("shop", {"stock": stock, "customers": clients}, environment)
     summary = Summary(seed=seed, seconds=seconds)
     url, name = environment["STOCKYARD_MONGO_URL"], environment.get("STOCKYARD_MONGO_DATABASE", "stockyard")
-    with ExitStack() as closing:
+    with contextlib.ExitStack() as closing:
         database = closing.enter_context(books.store(url, name))
+        locks = closing.enter_context(contextlib.closing(Locks(environment["STOCKYARD_REDIS_URL"])))
         lookout = closing.enter_context(Lookout(database))
         customers = Customers(fleet.urls, shop["tokens"], sorted(stock), seed=seed, rate=rate)
         customers.start()
         try:
-            _take_place(schedule(plan, seed=seed, seconds=seconds), fleet, stack, summary)
+            faults = schedule(plan, seed=seed, seconds=seconds)
+            _take_place(faults, fleet, stack, summary, locks=locks)
             time.sleep(max(0.0, customers.began + seconds - time.monotonic()))
         finally:
             _bring_back(fleet, stack, summary)
@@ -130,24 +159,35 @@ def run_faults(
         summary.accepted, summary.replayed = len(customers.accepted), customers.replayed
         summary.retried = customers.retried
         summary.violations += customers.violations
-        summary.settled_after = wait_until_final(database, seconds=patience)
+        summary.settled_after = wait_until_settled(database, seconds=patience)
+        summary.violations += leftovers(database)
+        version = environment.get("STOCKYARD_RABBITMQ_QUEUE_VERSION", "1")
+        summary.violations += waiting_messages(environment["STOCKYARD_RABBITMQ_URL"], version=version)
         summary.orders, wrong = verdict(database, customers.accepted)
+        summary.jobs, summary.cut_short = tally(database), cut_short(database)
         short = books.oversold(database)
         summary.oversold = len(short)
         summary.violations += wrong + short + lookout.seen
     return summary
 
 
-def _take_place(faults: Sequence[Fault], fleet: Fleet, stack: Stack, summary: Summary) -> None:
+def _take_place(
+    faults: Sequence[Fault], fleet: Fleet, stack: Stack, summary: Summary, *, locks: Locks
+) -> None:
     began, chance = time.monotonic(), random.Random(summary.seed + 1)
     for fault in faults:
         time.sleep(max(0.0, began + fault.at - time.monotonic()))
         victim = _victim(fault, fleet, stack, chance)
+        into = chance.uniform(*INTO_A_BATCH)
+        if isinstance(victim, Member) and (fault.how, fault.target) == ("kill", "worker"):
+            wait_for_batch(victim, seconds=FOR_A_BATCH)
+            time.sleep(into)
         at = round(time.monotonic() - began, 2)
         if fault.how == "kill":
             victim.kill()
         else:
             victim.stop()
+        died, held = time.monotonic(), locks.held() if fault.target == "worker" else {}
         time.sleep(fault.away)
         if isinstance(victim, Member):
             _revive(victim, summary)
@@ -156,11 +196,22 @@ def _take_place(faults: Sequence[Fault], fleet: Fleet, stack: Stack, summary: Su
         away = round(time.monotonic() - began - at, 2)
         label = victim.name if isinstance(victim, Member) else victim.slug
         summary.faults.append((at, f"{fault.how} {fault.target}", label, away))
+        if (fault.how, fault.target) == ("kill", "worker"):
+            time.sleep(max(0.0, died + UNRENEWED - time.monotonic()))
+            passed = time.monotonic() - died
+            summary.worker_kills += 1
+            summary.worker_kills_in_batch += bool(orphaned(held, locks.held(), seconds=passed))
         _note_deaths(fleet, summary)
 
 
 def _victim(fault: Fault, fleet: Fleet, stack: Stack, chance: random.Random) -> Member | Server:
-    groups = {"worker": fleet.workers, "api": fleet.apis, "scheduler": fleet.schedulers}
+    pools = {pool: [each for each in fleet.workers if each.name.startswith(f"{pool}-")] for pool in POOLS}
+    groups = {
+        "worker": pools["orders"],
+        "inventory": pools["inventory"],
+        "api": fleet.apis,
+        "scheduler": fleet.schedulers,
+    }
     if fault.target in groups:
         return chance.choice(groups[fault.target])
     return {server.slug: server for server in stack.servers}[fault.target]

@@ -1,24 +1,45 @@
-"""Whether every accepted order ended, once."""
+"""Whether everything that was accepted ended, once, and left nothing behind."""
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+import pika
+import pika.exceptions
 from pymongo.errors import PyMongoError
 
-from domain.events.models import EVENTS
+from domain.events.models import EVENTS, OUTBOX
+from domain.inventory.commands import Release, Reserve
 from domain.inventory.models import HOLDS
+from domain.inventory.rules import CANCELLED as HOLD_CANCELLED
+from domain.inventory.rules import COMMITTED, GIVEN_BACK, HELD, RELEASED
+from domain.inventory.rules import EXPIRED as HOLD_EXPIRED
+from domain.inventory.rules import PAID as HOLD_PAID
 from domain.jobs.models import JOBS
+from domain.jobs.rules import CANCELLED as JOB_CANCELLED
 from domain.jobs.rules import FAILED, FINAL, SUCCEEDED
-from domain.orders.commands import PlaceOrder
-from domain.orders.models import ORDERS
-from domain.orders.rules import REJECTED, RESERVED
-from ops.bench.books import Store, below_zero
+from domain.orders.commands import CancelOrder, PayOrder, PlaceOrder
+from domain.orders.models import ORDERS, PAYMENTS
+from domain.orders.rules import CANCELLED, EXPIRED, PAID, PENDING, REJECTED, RESERVED
+from ops.books import Store, below_zero
 
+#: The sandbox provider's books.
+CHARGES = "sandbox_charges"
+#: What an order's hold has to be.
+HOLD_OF = {
+    RESERVED: (HELD, None),
+    PAID: (COMMITTED, HOLD_PAID),
+    EXPIRED: (RELEASED, HOLD_EXPIRED),
+    CANCELLED: (RELEASED, HOLD_CANCELLED),
+}
+#: What an attempt to pay, and its charge, may end as.
+SETTLED = {"captured", "declined", "voided"}
+POOLS = ("orders", "inventory")
 #: Seconds between two looks.
 LOOK = 0.5
 #: The most lines of one kind that a verdict has.
@@ -55,76 +76,219 @@ class Lookout(AbstractContextManager["Lookout"]):
                 self.seen += below_zero(self._database)
 
 
-def wait_until_final(database: Store, *, seconds: float) -> float:
-    """Returns when no job is open, or the time is over; answers the seconds that it took."""
+def leftovers(database: Store) -> list[str]:
+    """What is still to be done: while there is any, more may change."""
+    counts = {
+        "jobs queued or running": (JOBS, {"state": {"$nin": list(FINAL)}}),
+        "holds held": (HOLDS, {"state": HELD}),
+        "transactions with unpublished events": (OUTBOX, {}),
+    }
+    found = {what: database[name].count_documents(query) for what, (name, query) in counts.items()}
+    return [f"left over: {count} {what}" for what, count in found.items() if count]
+
+
+def wait_until_settled(database: Store, *, seconds: float) -> float:
+    """Returns when nothing is left over, or the time is over; answers the seconds that it took."""
     began = time.monotonic()
     while time.monotonic() - began < seconds:
         with suppress(PyMongoError):  # it may just have been started
-            if database[JOBS].find_one({"state": {"$nin": list(FINAL)}}, {"_id": 1}) is None:
+            if not leftovers(database):
                 break
         time.sleep(LOOK)
     return round(time.monotonic() - began, 2)
 
 
+def waiting_messages(url: str, *, version: str, seconds: float = 10.0) -> list[str]:
+    """Queues with messages that nobody takes, those of unusable messages included; waits a little for none.
+
+    For classic queues of that version.
+    """
+    queues = [f"{pool}.v{version}{kind}" for pool in POOLS for kind in ("", ".XQ")]
+    deadline = time.monotonic() + seconds
+    while waiting := [f"{count} messages wait in {name}" for name, count in _ready(url, queues) if count]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(LOOK)
+    return waiting
+
+
+def _ready(url: str, queues: Iterable[str]) -> list[tuple[str, int]]:
+    with pika.BlockingConnection(pika.URLParameters(url)) as amqp:
+        channel = amqp.channel()
+        return [(name, channel.queue_declare(name, passive=True).method.message_count) for name in queues]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ledgers:
+    """All that was kept, by id."""
+
+    jobs: Mapping[str, Mapping[str, Any]]
+    orders: Mapping[str, Mapping[str, Any]]
+    holds: Mapping[str, Mapping[str, Any]]
+
+    def of(self, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The jobs of a kind, with their ids."""
+        return ((name, job) for name, job in self.jobs.items() if job["kind"] == kind)
+
+    def order_state(self, name: str | None) -> str | None:
+        """None where there is no such order."""
+        return self.orders.get(name or "", {}).get("state")
+
+
 def verdict(database: Store, accepted: Mapping[str, str]) -> tuple[dict[str, int], list[str]]:
-    """Orders by state, and what is wrong: lost, doubled, stuck, told wrongly. `accepted` has ids by key."""
-    rows = database[JOBS].find({"kind": PlaceOrder.kind}, {"payload": 0, "history": 0})
-    jobs = {row["_id"]: row for row in rows}
-    orders = {order["_id"]: order for order in database[ORDERS].find({}, {"lines": 0, "address": 0})}
+    """Orders by state, and what is wrong: lost, doubled, stuck, told or charged wrongly.
+
+    `accepted` has the ids of jobs by their keys. What is still open is no fault here, except in the jobs:
+    see `leftovers`.
+    """
+    read = {
+        name: {row["_id"]: row for row in database[name].find({}, dict.fromkeys(without, 0))}
+        for name, without in (
+            (JOBS, ("payload", "history")),
+            (ORDERS, ("lines", "address")),
+            (HOLDS, ("lines",)),
+        )
+    }
+    all_of = _Ledgers(jobs=read[JOBS], orders=read[ORDERS], holds=read[HOLDS])
+    jobs, orders = all_of.jobs, all_of.orders
+    placed = {name for name, _ in all_of.of(PlaceOrder.kind)}
     wrong = [
         *_few("accepted, and not in the ledger", set(accepted.values()) - jobs.keys()),
-        *_few("one key, two orders", _keys_used_twice(jobs.values())),
+        *_few("one key, two jobs", _keys_used_twice(jobs.values())),
         *_few("accepted under another key", _under_other_keys(jobs, accepted)),
         *_few("never ended", (name for name, job in jobs.items() if job["state"] not in FINAL)),
-        *_few("ended as it should not", _odd_endings(jobs, orders)),
-        *_few("an order without a job", orders.keys() - jobs.keys()),
-        *_holds(database, orders),
-        *_events(database, orders),
+        *_few("ended as it should not", _odd_endings(all_of)),
+        *_few("an order without a job", orders.keys() - placed),
+        *_few("an order's odd story", _odd_stories(orders)),
+        *_few("hold and order do not agree", _odd_holds(all_of)),
+        *_few("money that is not where it belongs", _odd_money(database, all_of)),
+        *_events(database, all_of),
     ]
     return dict(Counter(order["state"] for order in orders.values())), wrong
 
 
+def tally(database: Store) -> dict[str, int]:
+    """How many jobs of each kind ended how."""
+    rows = database[JOBS].find({}, {"kind": 1, "state": 1})
+    return dict(sorted(Counter(f"{row['kind']} {row['state']}" for row in rows).items()))
+
+
+def cut_short(database: Store) -> int:
+    """How many jobs had a run whose worker never told of its end."""
+    return database[JOBS].count_documents({"history.note": "the worker fell silent"})
+
+
 def _keys_used_twice(jobs: Iterable[Mapping[str, Any]]) -> list[str]:
-    used = Counter((job["owner"], job["key"]) for job in jobs)
-    return [key for (_, key), count in used.items() if count > 1]
+    used = Counter((job["owner"], job["kind"], job["key"]) for job in jobs)
+    return [f"{kind} {key}" for (_, kind, key), count in used.items() if count > 1]
 
 
 def _under_other_keys(jobs: Mapping[str, Any], accepted: Mapping[str, str]) -> list[str]:
     return [key for key, name in accepted.items() if name in jobs and jobs[name]["key"] != key]
 
 
-def _odd_endings(jobs: Mapping[str, Any], orders: Mapping[str, Any]) -> list[str]:
-    """A job that succeeded has a reserved order, one that failed a rejected one; nothing else may be here."""
-    expected = {SUCCEEDED: RESERVED, FAILED: REJECTED}
-    odd = []
-    for name, job in jobs.items():
-        state = orders.get(name, {}).get("state")
-        if job["state"] in FINAL and expected.get(job["state"]) != state:
-            odd.append(f"{name} (job {job['state']}, order {state})")
-    return odd
+def _odd_endings(all_of: _Ledgers) -> Iterator[str]:
+    """Final jobs whose outcome is not what came of their subject."""
+    for name, job in all_of.jobs.items():
+        state = job["state"]
+        if state in FINAL and state != _right_ending(name, job, all_of):
+            order = all_of.order_state(job.get("subject") or name)
+            yield f"{job['kind']} {name} is {state}, its order {order}, its error {job.get('error')}"
 
 
-def _holds(database: Store, orders: Mapping[str, Any]) -> list[str]:
-    reserved = {name for name, order in orders.items() if order["state"] == RESERVED}
-    held = {hold["order_id"] for hold in database[HOLDS].find({}, {"order_id": 1})}
-    return [
-        *_few("reserved without a hold", reserved - held),
-        *_few("held without an order", held - reserved),
-    ]
+def _right_ending(name: str, job: Mapping[str, Any], all_of: _Ledgers) -> str:
+    subject = job.get("subject")
+    order = all_of.orders.get(name if job["kind"] == PlaceOrder.kind else subject or "")
+    state = order["state"] if order else None
+    hold = all_of.holds.get(subject or "")
+    done = {
+        PlaceOrder.kind: state in HOLD_OF,
+        PayOrder.kind: order is not None and state == PAID and order.get("payment_id") == name,
+        CancelOrder.kind: state in {None, CANCELLED},
+        Reserve.kind: name in all_of.holds,
+        Release.kind: hold is None or hold["order_id"] is None,
+    }
+    if job["kind"] == PlaceOrder.kind and order is None:
+        return JOB_CANCELLED
+    return SUCCEEDED if done.get(job["kind"], True) else FAILED
 
 
-def _events(database: Store, orders: Mapping[str, Any]) -> list[str]:
+def _odd_stories(orders: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """An order is reserved or rejected once, and once reserved ends once."""
+    for name, order in orders.items():
+        story = [each["state"] for each in order["timeline"]]
+        begun = [PENDING] if order["state"] in {RESERVED, REJECTED} else [PENDING, RESERVED]
+        if story != [*begun, order["state"]]:
+            yield f"{name} is {order['state']} after {', '.join(story)}"
+
+
+def _odd_holds(all_of: _Ledgers) -> Iterator[str]:
+    for name, order in all_of.orders.items():
+        if order["state"] == REJECTED:
+            if order["hold_id"] is not None:
+                yield f"{name} is rejected and has hold {order['hold_id']}"
+            continue
+        hold = all_of.holds.get(order["hold_id"] or "", {})
+        if (hold.get("state"), hold.get("cause")) != HOLD_OF[order["state"]] or hold["order_id"] != name:
+            yield f"{name} is {order['state']}, its hold {hold}"
+    reserving = {name for name, _ in all_of.of(Reserve.kind)}
+    for name, hold in all_of.holds.items():
+        taker = all_of.orders.get(hold["order_id"] or "", {})
+        if hold["order_id"] is None:
+            free = {(HELD, None), (RELEASED, HOLD_EXPIRED), (RELEASED, GIVEN_BACK)}
+            if name not in reserving or (hold["state"], hold.get("cause")) not in free:
+                yield f"{name} is nobody's: {hold}"
+        elif taker.get("hold_id") != name:
+            yield f"{name} is for {hold['order_id']}, which has {taker.get('hold_id')}"
+
+
+def _odd_money(database: Store, all_of: _Ledgers) -> Iterator[str]:
+    """A paid order has one captured charge, of its sum; nobody else has any, and none is left open."""
+    charges = {row["_id"]: row for row in database[CHARGES].find()}
+    payments = {row["_id"]: row for row in database[PAYMENTS].find()}
+    captured = Counter(
+        payments.get(name, {}).get("order_id") for name, row in charges.items() if row["status"] == "captured"
+    )
+    paid = {name: order for name, order in all_of.orders.items() if order["state"] == PAID}
+    for name in captured.keys() | paid.keys():
+        if captured[name] != (name in paid):
+            yield f"order {name} is {all_of.order_state(name)} with {captured[name]} captured charges"
+    for name, order in paid.items():
+        charge = charges.get(order["payment_id"], {})
+        if (charge.get("status"), charge.get("amount")) != ("captured", order["net"]):
+            yield f"order {name} of {order['net']} is paid by {order['payment_id']}: {charge}"
+    for name in charges.keys() | payments.keys():
+        charge, payment = charges.get(name, {}).get("status"), payments.get(name, {}).get("state")
+        if charge != payment or charge not in SETTLED:
+            yield f"payment {name} is {payment}, its charge {charge}"
+
+
+def _events(database: Store, all_of: _Ledgers) -> list[str]:
     told: Counter[str] = Counter()
     seqs: dict[str, list[int]] = {}
     for event in database[EVENTS].find({}, {"account_id": 1, "seq": 1, "type": 1, "subject": 1}):
         seqs.setdefault(event["account_id"], []).append(event["seq"])
         told[f"{event['subject']} {event['type']}"] += 1
     gaps = [account for account, found in seqs.items() if sorted(found) != list(range(1, len(found) + 1))]
-    expected = Counter(f"{name} order.{order['state']}" for name, order in orders.items())
+    expected = Counter(_to_be_told(all_of))
     return [
         *_few("gaps in the events of", gaps),
-        *_few("told never, or twice", ((expected - told) + (told - expected)).keys()),
+        *_few("told never, or twice, or wrongly", ((expected - told) + (told - expected)).keys()),
     ]
+
+
+def _to_be_told(all_of: _Ledgers) -> Iterator[str]:
+    for name, order in all_of.orders.items():
+        for each in order["timeline"]:
+            if each["state"] != PENDING:
+                yield f"{name} order.{each['state']}"
+    for name, _ in all_of.of(Reserve.kind):
+        hold = all_of.holds.get(name)
+        if hold is None:
+            continue
+        yield f"{name} hold.held"
+        if hold["order_id"] is None and hold["state"] == RELEASED:
+            yield f"{name} hold.{'expired' if hold['cause'] == HOLD_EXPIRED else 'released'}"
 
 
 def _few(what: str, names: Iterable[str]) -> list[str]:

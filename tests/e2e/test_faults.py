@@ -14,7 +14,7 @@ import pytest
 from domain.values import new_id
 from ops.fleet import Fleet
 from ops.servers import Server
-from ops.soak.faults import Summary, plan_of, run_faults
+from ops.soak.faults import SHORT_HOLDS, Summary, plan_of, run_faults
 from ops.stack import Stack
 from tests.conftest import environment_on
 from tests.e2e.town import Person, Town, open_town, order_of
@@ -23,7 +23,7 @@ from tests.factories import check_books, eventually
 SEED = 20261122
 #: The other way for each server is in the tests below.
 PLAN = {
-    "kill worker": 5, "kill api": 1, "kill scheduler": 1,
+    "kill worker": 5, "kill inventory": 1, "kill api": 1, "kill scheduler": 1,
     "stop rabbitmq": 1, "stop valkey": 1, "kill mongo": 1,
 }  # fmt: skip
 #: Seconds in which a request is answered although the store is away.
@@ -36,7 +36,7 @@ async def test_whatever_is_killed_what_was_accepted_ends_once(
 ):
     for server in stack.servers:
         ours(server)
-    environment = environment_on(stack)
+    environment = environment_on(stack) | SHORT_HOLDS
     fleet = Fleet(environment, folder=tmp_path, apis=2, pools={"orders": 2, "inventory": 1})
     with fleet:
         summary = await asyncio.to_thread(
@@ -169,9 +169,14 @@ def report(summary: Summary) -> str:
     ]
     counts = (
         f"accepted {summary.accepted}, replayed {summary.replayed}, retried {summary.retried}, "
-        f"all final {summary.settled_after} s after the last"
+        f"all settled {summary.settled_after} s after the last"
     )
-    return "\n".join(["", f"seed {summary.seed}", *lines, counts, str(summary.orders), *summary.violations])
+    hits = (
+        f"{summary.worker_kills_in_batch} of {summary.worker_kills} killed workers had a batch at work, "
+        f"{summary.cut_short} jobs were cut short"
+    )
+    found = [counts, hits, str(summary.orders), str(summary.jobs), *summary.violations]
+    return "\n".join(["", f"seed {summary.seed}", *lines, *found])
 
 
 async def _timed(work: Any) -> tuple[Any, float]:

@@ -26,6 +26,8 @@ from domain.orders import rules as orders
 from domain.settings import Settings
 from domain.values import parse_duration
 from ops.cli.main import app as command_line
+from ops.demo.passes import Outcome, Plan
+from ops.demo.report import _stages
 from ops.environment import variables
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +44,8 @@ FILES = (
 )
 #: Variables that are no settings of the processes.
 OTHER_VARIABLES = {"STOCKYARD_TEST_STACK"}
+#: Stages of the demo of which the first page shows no row.
+ABBREVIATED = {"speed"}
 #: Codes that jobs have and HTTP answers do not, with where they are made.
 JOB_CODES = {"worker_lost": "domain/jobs/relay.py"}
 
@@ -247,6 +251,7 @@ def test_pages_leave_nothing_for_later(page: Path):
 
 # -- single pages ------------------------------------------------------------------------------------
 
+README = ROOT / "README.md"
 HTTP_API = ROOT / "docs/http-api.md"
 OPERATIONS = ROOT / "docs/operations.md"
 EVENTS = ROOT / "docs/events.md"
@@ -348,9 +353,41 @@ def test_every_type_of_event_is_listed():
 
 
 def test_the_subscriber_on_the_first_page_is_the_one_that_is_run():
-    assert blocks(ROOT / "README.md", "python") == [
-        block for block in blocks(EVENTS, "python") if "pubsub(" in block
-    ]
+    assert blocks(README, "python") == [block for block in blocks(EVENTS, "python") if "pubsub(" in block]
+
+
+def test_the_demo_on_the_first_page_is_the_one_that_is_printed():
+    demo, _, _ = next(block for block in blocks(README, "console") if "$ make demo" in block).partition(
+        "$ make test"
+    )
+    *_, verdict, last = demo.splitlines()
+    outcome = Outcome(Plan("", {}, ()), seconds={"orders": 1.0})
+    printed = {stage: [name for name, *_ in rows] for stage, rows in _stages(outcome, outcome)}
+    for stage, names in rows_of(demo).items():
+        assert [name for name in printed[stage] if name in names] == names, stage
+    assert set(rows_of(demo)) | ABBREVIATED == set(printed)
+    source = (ROOT / "ops/demo/report.py").read_text(encoding="utf-8")
+    assert verdict in source
+    assert list(json.loads(last)) == re.findall(r'^ {12}"(\w+)": ', source, re.MULTILINE)
+
+
+def rows_of(demo: str) -> dict[str, list[str]]:
+    """The labels of the demo's table by stage; what is abbreviated has none."""
+    found: dict[str, list[str]] = {}
+    stage = ""
+    for line in demo.partition("───\n")[2].splitlines()[:-2]:
+        stage = line[1:13].strip() or stage
+        name = re.split(r"\s{2,}", line[13:].strip())[0]
+        if name != "...":
+            found.setdefault(stage, []).append(name)
+    return found
+
+
+def test_blocks_of_the_first_page_use_only_variables_that_it_has_set():
+    known = {"1", "name"}
+    for block in blocks(README, "sh"):
+        known |= set(re.findall(r"(?:^|export )([A-Z_]+)=", block, re.MULTILINE))
+        assert set(re.findall(r"\$\{?(\w+)", block)) <= known, block
 
 
 def test_every_decision_is_linked_from_the_architecture():
