@@ -114,8 +114,6 @@ class Jobs(BaseSettings):
     time_limit: Duration = Field(default=timedelta(minutes=10), gt=timedelta(), lt=timedelta(minutes=30))
     #: Jobs that one write to the ledger accepts, at most.
     max_batch: int = Field(default=64, ge=1, le=1000)
-    #: A job that was not confirmed by RabbitMQ is sent again after this.
-    relay_after: Duration = _duration("7s")
     #: A job that was sent and still waits is sent again after this.
     resend_after: Duration = _duration("10m")
     #: The same, when its queue is empty: the message must have been lost.

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from domain.bootstrap import Services, open_services
-from domain.jobs import dispatch
 from domain.settings import Settings
 from domain.values import utcnow
 from ops.fleet import Fleet
@@ -22,7 +21,6 @@ QUICK = {
     "STOCKYARD_LOG_FORMAT": "console",
     "STOCKYARD_JOBS_BACKOFF": "100ms",
     "STOCKYARD_JOBS_LEASE": "3s",
-    "STOCKYARD_JOBS_RELAY_AFTER": "3s",
     "STOCKYARD_JOBS_RESEND_EMPTY_AFTER": "3s",
     "STOCKYARD_PAYMENTS_TIMEOUT": "1s",
 }
@@ -88,11 +86,8 @@ def clock() -> MovableClock:
 
 
 @pytest.fixture
-async def services(
-    settings: Settings, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Services]:
+async def services(settings: Settings, clock: MovableClock) -> AsyncIterator[Services]:
     """All services in this process, listening for ends of jobs; no worker runs."""
-    monkeypatch.setattr(dispatch, "MARK_LINGER", 0.02)
     async with open_services(settings, clock=clock) as services, services.signals.listening():
         # Its database stays until the stack goes: the local store takes seconds to drop one.
         yield services

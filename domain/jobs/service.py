@@ -109,7 +109,8 @@ class Jobs:
             "state": QUEUED,
             "attempts": 0,
             "created_at": now,
-            "not_before": now + self._settings.relay_after,
+            "dispatched_at": now,
+            "not_before": now + self._settings.resend_after,
             "history": [step(QUEUED, now)],
             "request_id": request_id,
             "subject": subject or job_id,
@@ -192,8 +193,8 @@ class Jobs:
         update = {
             "$set": {
                 "state": QUEUED, "attempts": 0, "error": None, "started_at": None, "finished_at": None,
-                "dispatched_at": None, "failing_since": None,
-                "not_before": now + self._settings.relay_after,
+                "dispatched_at": now, "failing_since": None,
+                "not_before": now + self._settings.resend_after,
             },
             "$push": {"history": step(QUEUED, now, f"replayed by {by}")},
         }  # fmt: skip

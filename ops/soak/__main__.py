@@ -29,7 +29,6 @@ SECONDS_PER_ORDER = 0.1
 #: Of the fleet that is under faults: waits that are short, so that a run says something within minutes.
 UNDER_FAULTS = {
     "STOCKYARD_JOBS_LEASE": "10s",
-    "STOCKYARD_JOBS_RELAY_AFTER": "3s",
     "STOCKYARD_JOBS_RESEND_EMPTY_AFTER": "5s",
     "STOCKYARD_JOBS_BACKOFF": "200ms",
 }

@@ -78,7 +78,7 @@ class Lookout(AbstractContextManager["Lookout"]):
 
 def leftovers(database: Store) -> list[str]:
     """What is still to be done: while there is any, more may change."""
-    counts = {
+    counts: dict[str, tuple[str, dict[str, Any]]] = {
         "jobs queued or running": (JOBS, {"state": {"$nin": list(FINAL)}}),
         "holds held": (HOLDS, {"state": HELD}),
         "transactions with unpublished events": (OUTBOX, {}),
@@ -258,9 +258,9 @@ def _odd_money(database: Store, all_of: _Ledgers) -> Iterator[str]:
         if (charge.get("status"), charge.get("amount")) != ("captured", order["net"]):
             yield f"order {name} of {order['net']} is paid by {order['payment_id']}: {charge}"
     for name in charges.keys() | payments.keys():
-        charge, payment = charges.get(name, {}).get("status"), payments.get(name, {}).get("state")
-        if charge != payment or charge not in SETTLED:
-            yield f"payment {name} is {payment}, its charge {charge}"
+        status, state = charges.get(name, {}).get("status"), payments.get(name, {}).get("state")
+        if status != state or status not in SETTLED:
+            yield f"payment {name} is {state}, its charge {status}"
 
 
 def _events(database: Store, all_of: _Ledgers) -> list[str]:

@@ -247,9 +247,8 @@ class Books(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def books(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Books]]:
+def books(settings: Settings) -> Iterator[type[Books]]:
     """The machine over services of its own, on a loop of its own: its steps are not coroutines."""
-    monkeypatch.setattr("domain.jobs.dispatch.MARK_LINGER", 0.0)
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         opening = open_services(settings)
         services = runner.run(opening.__aenter__())
