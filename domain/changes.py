@@ -14,7 +14,13 @@ import pymongo
 from pymongo import InsertOne, UpdateMany, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ClientBulkWriteException, ConnectionFailure, PyMongoError
+from pymongo.errors import (
+    BulkWriteError,
+    ClientBulkWriteException,
+    ConnectionFailure,
+    DuplicateKeyError,
+    PyMongoError,
+)
 from pymongo.results import ClientBulkWriteResult
 
 Doc: TypeAlias = dict[str, Any]
@@ -22,6 +28,7 @@ Database: TypeAlias = AsyncDatabase[Doc]
 
 #: Error codes of a store that is stopping, starting, or changing its primary.
 STOPPING = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
+DUPLICATE_KEY = 11000
 #: Labels of PyMongo on errors that a repetition may cure.
 TRANSIENT = ("TransientTransactionError", "RetryableWriteError", "UnknownTransactionCommitResult")
 
@@ -34,6 +41,14 @@ def store_is_away(error: BaseException) -> bool:
         return False
     code = getattr(error, "code", None)
     return error.timeout or code in STOPPING or any(error.has_error_label(label) for label in TRANSIENT)
+
+
+def is_duplicate(error: PyMongoError) -> bool:
+    """Whether a document was refused because its key is taken."""
+    if isinstance(error, DuplicateKeyError):
+        return True
+    details = getattr(error, "details", None) or {}
+    return any(each.get("code") == DUPLICATE_KEY for each in details.get("writeErrors", ()))
 
 
 class GuardFailed(Exception):
@@ -63,6 +78,8 @@ class Changes:
     inserts: dict[str, list[Doc]] = field(default_factory=dict)
     #: Single documents that ride along with the guards in their command.
     riders: list[tuple[str, Doc]] = field(default_factory=list)
+    #: Collections in which a duplicate key is a failed guard.
+    unique: set[str] = field(default_factory=set)
 
     def update(
         self,
@@ -76,10 +93,12 @@ class Changes:
         """Adds an update of all documents that match `query`, which have to be `expect` in number."""
         self.guards.append(Guarded(collection, query, update, expect, name))
 
-    def insert(self, collection: str, documents: Sequence[Doc]) -> None:
-        """Adds documents to insert."""
+    def insert(self, collection: str, documents: Sequence[Doc], *, guard: bool = False) -> None:
+        """Adds documents to insert. With `guard` a duplicate key among them says that another was first."""
         if documents:
             self.inserts.setdefault(collection, []).extend(documents)
+        if guard:
+            self.unique.add(collection)
 
     def ride(self, collection: str, document: Doc) -> None:
         """Adds one document that is inserted in the guards' command."""
@@ -107,7 +126,12 @@ class Changes:
     async def _write(self, database: Database, session: AsyncClientSession) -> None:
         await self._guarded(database, session)
         for collection, documents in self.inserts.items():
-            await database[collection].insert_many(documents, session=session)
+            try:
+                await database[collection].insert_many(documents, session=session)
+            except BulkWriteError as error:
+                if collection in self.unique and is_duplicate(error):
+                    raise GuardFailed([collection]) from error
+                raise
 
     async def _guarded(self, database: Database, session: AsyncClientSession) -> None:
         prefix = database.name

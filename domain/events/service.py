@@ -8,7 +8,7 @@ from typing import Any
 from pymongo.errors import BulkWriteError
 
 from domain.batching import Batcher
-from domain.changes import Changes, Database, Doc
+from domain.changes import DUPLICATE_KEY, Changes, Database, Doc
 from domain.events.models import CURSORS, EVENTS, OUTBOX, NewEvent
 from domain.events.rules import messages
 from domain.metrics import REPUBLISHED
@@ -54,7 +54,7 @@ class Events:
         try:
             await self._database[CURSORS].insert_many(documents, ordered=False)
         except BulkWriteError as error:
-            if any(each["code"] != 11000 for each in error.details["writeErrors"]):  # noqa: PLR2004 - duplicate key
+            if any(each["code"] != DUPLICATE_KEY for each in error.details["writeErrors"]):
                 raise
 
     @staticmethod
@@ -63,24 +63,23 @@ class Events:
     ) -> Recorded:
         """Adds the events to the transaction, numbered from `cursors`; answers what to `publish` after it.
 
-        The transaction fails its guard when somebody else recorded an event of one of the accounts since
-        `cursors` were read.
+        The transaction fails its guard, which is that no two events of an account have one number, when
+        somebody else recorded an event of one of the accounts since `cursors` were read.
         """
         last = dict(cursors)
         stored = []
         for event in events:
             last[event.account_id] += 1
             stored.append(_document(event, seq=last[event.account_id], at=at))
-        for account_id in sorted({event.account_id for event in events}):
-            before, after = (
-                {"_id": account_id, "seq": cursors[account_id]},
-                {"$set": {"seq": last[account_id]}},
-            )
-            changes.update(CURSORS, before, after, expect=1, name=f"events of {account_id}")
+        grown = {account_id: last[account_id] - cursors[account_id] for account_id in last}
+        for count in sorted(set(grown.values()) - {0}):
+            ids = sorted(account_id for account_id, new in grown.items() if new == count)
+            query = {"_id": {"$in": ids}}
+            changes.update(CURSORS, query, {"$inc": {"seq": count}}, expect=len(ids), name="event cursors")
         recorded = Recorded(outbox_id=new_id(), events=tuple(stored))
         if stored:
             changes.ride(OUTBOX, {"_id": recorded.outbox_id, "events": [doc["_id"] for doc in stored]})
-            changes.insert(EVENTS, stored)
+            changes.insert(EVENTS, stored, guard=True)
         return recorded
 
     def publish(self, recorded: Recorded) -> None:

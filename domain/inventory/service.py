@@ -6,7 +6,7 @@ from typing import Any
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from domain.changes import Changes, Database, Doc, GuardFailed
+from domain.changes import Changes, Database, Doc, GuardFailed, is_duplicate
 from domain.errors import BelowReserved, IdempotencyKeyReused, NotFound, SkuTaken, UnknownSku
 from domain.inventory.models import MOVEMENTS, STOCK
 from domain.inventory.rules import DEFAULT_LOCATION, stock_id
@@ -46,7 +46,7 @@ class Inventory:
         try:
             await changes.commit(self._database)
         except (DuplicateKeyError, BulkWriteError) as error:
-            if not _is_duplicate(error):
+            if not is_duplicate(error):
                 raise
             if not await self._products.is_stored(product):
                 raise SkuTaken(sku=sku) from error
@@ -85,7 +85,7 @@ class Inventory:
         except GuardFailed:
             return await self._refused(movement)
         except (DuplicateKeyError, BulkWriteError) as error:
-            if not _is_duplicate(error):
+            if not is_duplicate(error):
                 raise
             return await self._again(movement)
         return Adjusted(movement=movement, replayed=False)
@@ -116,10 +116,3 @@ class Inventory:
         if not first or not same:
             raise IdempotencyKeyReused
         return Adjusted(movement=first, replayed=True)
-
-
-def _is_duplicate(error: DuplicateKeyError | BulkWriteError) -> bool:
-    if isinstance(error, DuplicateKeyError):
-        return True
-    details = error.details or {}
-    return any(each.get("code") == 11000 for each in details.get("writeErrors", ()))  # noqa: PLR2004 - duplicate key

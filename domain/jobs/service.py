@@ -8,7 +8,7 @@ from typing import Any
 from pymongo.errors import AutoReconnect, BulkWriteError
 
 from domain.batching import Batcher
-from domain.changes import Database, Doc
+from domain.changes import DUPLICATE_KEY, Database, Doc
 from domain.errors import Conflict, IdempotencyKeyReused, JobFinished, JobNotReplayable, JobRunning, NotFound
 from domain.jobs.commands import Command
 from domain.jobs.dispatch import Dispatcher
@@ -20,7 +20,6 @@ from domain.ports import JobMessage
 from domain.settings import Jobs as JobSettings
 from domain.values import Clock, id_floor, new_id
 
-DUPLICATE_KEY = 11000
 #: How many of the jobs that were sent first are looked at for the oldest: an accepted one may be sent late.
 OLDEST_OF = 50
 

@@ -33,6 +33,8 @@ class JobSignals:
         self._pubsub = pubsub
         self._log_job = log_job
         self._waiting: dict[str, set[asyncio.Event]] = {}
+        # Many clients look at once: their reads become one.
+        self._reads: Batcher[str, Doc | None] = Batcher(self._read)
         #: Jobs that ended, and ids of jobs that run again, in the order in which that happened.
         self._outgoing: Batcher[Doc | str, None] = Batcher(self._tell, max_size=256)
 
@@ -87,8 +89,13 @@ class JobSignals:
         if cached is not None:
             found: Mapping[str, Any] = json.loads(cached)
             return str(found["owner"]), dict(found["view"])
-        job = await self._database[JOBS].find_one({"_id": job_id})
+        job = await self._reads.submit(job_id)
         return (job["owner"], view(job)) if job else None
+
+    async def _read(self, job_ids: list[str]) -> list[Doc | None]:
+        rows = self._database[JOBS].find({"_id": {"$in": sorted(set(job_ids))}}, {"payload": 0})
+        found = {row["_id"]: row async for row in rows}
+        return [found.get(job_id) for job_id in job_ids]
 
     async def wait(self, job_id: str, *, seconds: float) -> tuple[str, dict[str, Any]] | None:
         """As `look`, once the job has ended or `seconds` have passed."""

@@ -12,6 +12,7 @@ import contextlib
 import random
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from ops.bench import children
 from ops.fleet import Fleet, FleetError, Member
 from ops.servers import Server
 from ops.soak.clients import Customers
-from ops.soak.hits import UNRENEWED, Locks, orphaned, wait_for_batch
+from ops.soak.hits import Locks, orphans, wait_for_batch
 from ops.soak.verdict import (
     POOLS,
     Lookout,
@@ -41,7 +42,7 @@ SHORT_HOLDS = {"STOCKYARD_ORDERS_HOLD_TIME": "4s", "STOCKYARD_PAYMENTS_TIMEOUT":
 #: Seconds that a victim stays away, at least and at most.
 AWAY = (0.0, 2.0)
 #: Seconds that a kill waits for its victim to begin a batch, and after that, so that it hits any part of one.
-FOR_A_BATCH, INTO_A_BATCH = 3.0, (0.0, 0.015)
+FOR_A_BATCH, INTO_A_BATCH = 3.0, (0.0, 0.01)
 #: The schedule of the long form.
 FULL_PLAN = {
     "kill worker": 20, "stop worker": 2, "kill inventory": 4, "stop inventory": 1,
@@ -175,33 +176,32 @@ def _take_place(
     faults: Sequence[Fault], fleet: Fleet, stack: Stack, summary: Summary, *, locks: Locks
 ) -> None:
     began, chance = time.monotonic(), random.Random(summary.seed + 1)
-    for fault in faults:
-        time.sleep(max(0.0, began + fault.at - time.monotonic()))
-        victim = _victim(fault, fleet, stack, chance)
-        into = chance.uniform(*INTO_A_BATCH)
-        if isinstance(victim, Member) and (fault.how, fault.target) == ("kill", "worker"):
-            wait_for_batch(victim, seconds=FOR_A_BATCH)
-            time.sleep(into)
-        at = round(time.monotonic() - began, 2)
-        if fault.how == "kill":
-            victim.kill()
-        else:
-            victim.stop()
-        died, held = time.monotonic(), locks.held() if fault.target == "worker" else {}
-        time.sleep(fault.away)
-        if isinstance(victim, Member):
-            _revive(victim, summary)
-        else:
-            victim.start()
-        away = round(time.monotonic() - began - at, 2)
-        label = victim.name if isinstance(victim, Member) else victim.slug
-        summary.faults.append((at, f"{fault.how} {fault.target}", label, away))
-        if (fault.how, fault.target) == ("kill", "worker"):
-            time.sleep(max(0.0, died + UNRENEWED - time.monotonic()))
-            passed = time.monotonic() - died
-            summary.worker_kills += 1
-            summary.worker_kills_in_batch += bool(orphaned(held, locks.held(), seconds=passed))
-        _note_deaths(fleet, summary)
+    with ThreadPoolExecutor(1) as looking:
+        for fault in faults:
+            time.sleep(max(0.0, began + fault.at - time.monotonic()))
+            victim, into = _victim(fault, fleet, stack, chance), chance.uniform(*INTO_A_BATCH)
+            at_work = (fault.how, fault.target) == ("kill", "worker")
+            if isinstance(victim, Member) and at_work:
+                wait_for_batch(victim, seconds=FOR_A_BATCH)
+                time.sleep(into)
+            at = round(time.monotonic() - began, 2)
+            if fault.how == "kill":
+                victim.kill()
+            else:
+                victim.stop()
+            left = looking.submit(orphans, locks) if at_work else None
+            time.sleep(fault.away)
+            if isinstance(victim, Member):
+                _revive(victim, summary)
+            else:
+                victim.start()
+            away = round(time.monotonic() - began - at, 2)
+            label = victim.name if isinstance(victim, Member) else victim.slug
+            summary.faults.append((at, f"{fault.how} {fault.target}", label, away))
+            if left is not None:
+                summary.worker_kills += 1
+                summary.worker_kills_in_batch += left.result() > 0
+            _note_deaths(fleet, summary)
 
 
 def _victim(fault: Fault, fleet: Fleet, stack: Stack, chance: random.Random) -> Member | Server:

@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Mapping
 from typing import Any, TypeAlias
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -11,8 +10,8 @@ import redis
 
 from ops.fleet import Member
 
-#: Counts of begun batches in a worker's metrics: orders that are placed, payments that are committed.
-BEGUN = re.compile(r'^stockyard_batch_size_count\{batch="(?:place|pay)"\} (\S+)', re.MULTILINE)
+#: In a worker's metrics: how often a batch has got the locks of its stock, and so gone to work.
+BEGUN = re.compile(r"^stockyard_lock_wait_seconds_count (\S+)", re.MULTILINE)
 #: Seconds between two looks at the metrics.
 GLANCE = 0.003
 #: A living holder renews its lock within a third of its 5 s: one that was not in this time has none.
@@ -25,7 +24,7 @@ Held: TypeAlias = dict[str, tuple[str, float]]
 
 
 def wait_for_batch(worker: Member, *, seconds: float) -> bool:
-    """Returns once the worker has begun another batch; False where it did not in the given time."""
+    """Returns once the worker has gone to work at another batch; False where it did not in that time."""
     url, deadline = worker.ready_url.replace("/healthz", "/metrics"), time.monotonic() + seconds
     before = _begun(url)
     while time.monotonic() < deadline:
@@ -62,13 +61,20 @@ class Locks:
         self._redis.close()
 
 
-def orphaned(before: Mapping[str, tuple[str, float]], after: Held, *, seconds: float) -> set[str]:
-    """Tokens of holders that are dead: their locks ran on for so many seconds, at least `UNRENEWED`."""
-    return {
+def orphans(locks: Locks) -> int:
+    """How many batches are in the hands of the dead: nobody renews their locks, nobody gives them back.
+
+    Takes `UNRENEWED` seconds to see.
+    """
+    before, began = locks.held(), time.monotonic()
+    time.sleep(UNRENEWED)
+    after, seconds = locks.held(), time.monotonic() - began
+    tokens = {
         token
         for name, (token, left) in before.items()
         if name in after and after[name][0] == token and after[name][1] < left - seconds + SLACK
     }
+    return len(tokens)
 
 
 def _begun(url: str) -> float:
