@@ -8,7 +8,7 @@ changes nothing twice.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import pymongo
 from pymongo import InsertOne, UpdateMany, UpdateOne
@@ -92,6 +92,18 @@ class Changes:
     ) -> None:
         """Adds an update of all documents that match `query`, which have to be `expect` in number."""
         self.guards.append(Guarded(collection, query, update, expect, name))
+
+    @classmethod
+    def of(cls, collection: str, query: Mapping[str, Any], update: Mapping[str, Any]) -> Self:
+        """One update of all documents that match, however many, as a transaction.
+
+        Many documents of a collection that other transactions write are updated like this, never by a plain
+        `update_many`: SecantusDB keeps the collection locked while that waits for a document which an open
+        transaction has written, the transaction's next statement waits for the lock, and both stand still.
+        """
+        changes = cls()
+        changes.update(collection, query, update, expect=None, name=collection)
+        return changes
 
     def insert(self, collection: str, documents: Sequence[Doc], *, guard: bool = False) -> None:
         """Adds documents to insert. With `guard` a duplicate key among them says that another was first."""

@@ -71,11 +71,9 @@ class Dispatcher:
         return [None] * len(job_ids)
 
     async def _note(self, job_ids: list[str], query: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
-        # In a transaction, so that it waits for no job that a batch has in hand: SecantusDB keeps the
-        # collection locked while a plain update of many waits, and the batch would wait for that lock.
-        changes = Changes()
-        changes.update(JOBS, {**query, "_id": {"$in": job_ids}}, {"$set": fields}, expect=None, name="notes")
         try:
-            await changes.commit(self._database)
+            await Changes.of(JOBS, {**query, "_id": {"$in": job_ids}}, {"$set": fields}).commit(
+                self._database
+            )
         except PyMongoError as error:
             log.warning("jobs could not be noted as sent or unsent; they are sent later", error=str(error))

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from domain.changes import Database, Doc
+from domain.changes import Changes, Database, Doc
 from domain.jobs.commands import pools
 from domain.jobs.dispatch import Dispatcher
 from domain.jobs.models import JOBS, PROGRESS_MARKS
@@ -124,10 +124,10 @@ class Relay:
         ended = {row["_id"] for row in found if row["state"] in COMPACTED and row["finished_at"] < before}
         query = {"_id": {"$in": sorted(ended)}, "state": {"$in": list(COMPACTED)}}
         unset = {"$unset": {"payload": "", "history": "", "progress": ""}}
-        changed = await self._database[JOBS].update_many(query, unset)
+        await Changes.of(JOBS, query, unset).commit(self._database)
         reached = {
             "upto": max(mark["upto"], *(row["_id"] for row in found)),
             "open": sorted(row["_id"] for row in found if row["_id"] not in ended),
         }
         await self._database[PROGRESS_MARKS].update_one({"_id": "compact"}, {"$set": reached}, upsert=True)
-        return changed.modified_count
+        return len(ended)

@@ -89,7 +89,7 @@ class JobRuns:
             "$push": {"history": step(RUNNING, now)},
         }  # fmt: skip
         query = {"_id": {"$in": job_ids}, "state": QUEUED, "kind": kind}
-        await self._database[JOBS].update_many(query, update)
+        await Changes.of(JOBS, query, update).commit(self._database)
         rows = self._database[JOBS].find(
             {"_id": {"$in": job_ids}, "state": RUNNING, "attempt_id": attempt_id}
         )
