@@ -45,7 +45,7 @@ def test_an_event_goes_to_its_accounts_channel_and_to_its_types_as_one_line():
     assert "\n" not in first
 
 
-def test_events_of_one_transaction_are_numbered_per_account_and_guard_each_count():
+def test_events_of_one_transaction_are_numbered_per_account_and_guard_their_numbers():
     changes = Changes()
     new = [NewEvent(who, "order.reserved", "o", {}) for who in ("ada", "bob", "ada")]
     recorded = Events.record(changes, new, cursors={"ada": 4, "bob": 0, "carl": 9}, at=AT)
@@ -54,9 +54,11 @@ def test_events_of_one_transaction_are_numbered_per_account_and_guard_each_count
     ]  # fmt: skip
     guards = [(guard.collection, guard.query, guard.update, guard.expect) for guard in changes.guards]
     assert guards == [
-        (CURSORS, {"_id": "ada", "seq": 4}, {"$set": {"seq": 6}}, 1),
-        (CURSORS, {"_id": "bob", "seq": 0}, {"$set": {"seq": 1}}, 1),
+        (CURSORS, {"_id": {"$in": ["bob"]}}, {"$inc": {"seq": 1}}, 1),
+        (CURSORS, {"_id": {"$in": ["ada"]}}, {"$inc": {"seq": 2}}, 1),
     ]
+    # Two transactions that number from the same count meet at the key that an account's number is.
+    assert changes.unique == {EVENTS}
     assert changes.inserts == {EVENTS: list(recorded.events)}
     ((collection, row),) = changes.riders
     assert (collection, row["events"]) == (OUTBOX, [event["_id"] for event in recorded.events])
