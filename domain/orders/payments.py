@@ -140,10 +140,12 @@ class OrderPayments:
         if await self._database[PAYMENTS].find_one({"_id": payment_id}) is None:
             return
         try:
-            await self._provider.void(key=payment_id)
+            charge = await self._provider.void(key=payment_id)
         except ProviderTimeout as error:
             raise TryAgain(str(error), seconds=RECONCILE_AFTER) from error
-        await self._end(payment_id, "voided", reason="the order could not be paid any more")
+        # One that was declined stays so.
+        reason = charge.reason or "the order could not be paid any more"
+        await self._end(payment_id, charge.status, reason=reason)
 
     async def _end(self, payment_id: str, state: str, *, reason: str | None = None) -> None:
         fields: Mapping[str, Any] = {"state": state, "reason": reason, "ended_at": self._clock()}

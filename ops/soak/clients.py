@@ -26,7 +26,7 @@ REPEAT_EVERY = 10
 RESERVE_EVERY = 8
 #: Seconds from an order to what becomes of it, at most, and between two looks at one that is pending.
 #: Some of that is later than the holds' time.
-LATEST, LOOK_AGAIN = 4.5, 0.3
+LATEST, LOOK_AGAIN = 6.5, 0.3
 CANCEL = "cancel"
 #: What becomes of a reserved order: how often, of 100, and the sources it is paid from, or its cancelling.
 FATES: dict[str, tuple[int, tuple[str, ...]]] = {
@@ -83,7 +83,7 @@ def visits(seed: str, skus: Sequence[str]) -> Iterator[Visit]:
             use=use,
             order_key=_key(chance),
             steps=tuple(Step(what, _key(chance), chance.uniform(0, 0.5)) for what in steps),
-            looks_after=LATEST * chance.random() ** 2,
+            looks_after=LATEST * chance.random() ** 3,
         )
 
 

@@ -1,19 +1,19 @@
 """Kills that hit: a worker dies with a batch in its hands, and what it leaves behind says so."""
 
-import re
+import os
+import random
+import signal
 import time
 from typing import Any, TypeAlias
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import redis
 
 from ops.fleet import Member
 
-#: In a worker's metrics: how often a batch has got the locks of its stock, and so gone to work.
-BEGUN = re.compile(r"^stockyard_lock_wait_seconds_count (\S+)", re.MULTILINE)
-#: Seconds between two looks at the metrics.
-GLANCE = 0.003
+#: Seconds that a worker is frozen to see whether it has a batch: longer than most batches of others take.
+FROZEN = 0.15
+#: Seconds between two looks, at most.
+PAUSE = 0.1
 #: A living holder renews its lock within a third of its 5 s: one that was not in this time has none.
 UNRENEWED = 2.2
 #: Seconds of clocks that differ.
@@ -23,14 +23,21 @@ SLACK = 0.2
 Held: TypeAlias = dict[str, tuple[str, float]]
 
 
-def wait_for_batch(worker: Member, *, seconds: float) -> bool:
-    """Returns once the worker has gone to work at another batch; False where it did not in that time."""
-    url, deadline = worker.ready_url.replace("/healthz", "/metrics"), time.monotonic() + seconds
-    before = _begun(url)
+def freeze_at_work(worker: Member, locks: "Locks", chance: random.Random, *, seconds: float) -> bool:
+    """Freezes the worker at random moments until locks stay taken meanwhile: it dies with them in hand.
+
+    False, and it runs on, where that does not happen in the given time.
+    """
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if _begun(url) > before:
+        time.sleep(chance.uniform(0, PAUSE))
+        os.kill(worker.pid, signal.SIGSTOP)
+        before = locks.held()
+        time.sleep(FROZEN)
+        after = locks.held()
+        if any(name in after and after[name][0] == token for name, (token, _) in before.items()):
             return True
-        time.sleep(GLANCE)
+        os.kill(worker.pid, signal.SIGCONT)
     return False
 
 
@@ -75,11 +82,3 @@ def orphans(locks: Locks) -> int:
         if name in after and after[name][0] == token and after[name][1] < left - seconds + SLACK
     }
     return len(tokens)
-
-
-def _begun(url: str) -> float:
-    try:
-        with urlopen(url, timeout=1) as answer:  # noqa: S310 - our own loopback URL
-            return sum(float(each) for each in BEGUN.findall(answer.read().decode()))
-    except (URLError, OSError):
-        return 0.0

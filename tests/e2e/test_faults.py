@@ -48,6 +48,7 @@ async def test_whatever_is_killed_what_was_accepted_ends_once(
         assert summary.ok, report(summary)
         assert len(summary.faults) == sum(PLAN.values())
         assert summary.accepted > 100
+        assert summary.worker_kills_in_batch > 0
         # What a killed worker had in a transaction is not locked for long; no job waits for its resend.
         assert summary.settled_after < 30
         async with open_town(environment, fleet) as town:
