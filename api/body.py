@@ -27,7 +27,8 @@ class JsonBody(Generic[Model]):
 
     async def __call__(self, request: Request) -> Model:
         """The validated body."""
-        if not request.headers.get("content-type", "").startswith("application/json"):
+        media_type, _, _ = request.headers.get("content-type", "").partition(";")
+        if media_type.strip().lower() != "application/json":
             message = "The body has to be JSON, with Content-Type: application/json."
             raise BadRequest(415, "unsupported_media_type", message)
         body = await request.body()

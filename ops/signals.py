@@ -12,7 +12,11 @@ INTERRUPTED = 130
 
 
 def end_on_signals() -> None:
-    """SIGTERM and SIGHUP end the process as Ctrl-C does: by KeyboardInterrupt, or asyncio's cancellation."""
+    """SIGTERM and SIGHUP end the process as Ctrl-C does: by KeyboardInterrupt, or asyncio's cancellation.
+
+    A shell starts background jobs of a script with SIGINT ignored, which would make the others do nothing.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     signal.signal(signal.SIGHUP, _as_ctrl_c)
 

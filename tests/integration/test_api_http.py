@@ -82,12 +82,11 @@ async def test_a_body_that_is_no_json_is_malformed(user: User, subtests: pytest.
 
 
 async def test_a_body_says_that_it_is_json(user: User):
-    for content_type in ("text/plain", "application/x-www-form-urlencoded", ""):
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""):
         answer = await place(user, json.dumps(ORDER), **{"Content-Type": content_type})
         assert is_problem(answer, 415, "unsupported_media_type")
-    assert (
-        await place(user, json.dumps(ORDER), **{"Content-Type": "application/json; charset=utf-8"})
-    ).is_success
+    for content_type in ("application/json; charset=utf-8", "Application/JSON"):
+        assert (await place(user, json.dumps(ORDER), **{"Content-Type": content_type})).is_success
 
 
 async def test_an_empty_body_is_missing(user: User):
