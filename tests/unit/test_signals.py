@@ -7,8 +7,8 @@ import signal, time
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for the background jobs of a script
 from ops.signals import end_on_signals
 end_on_signals()
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(30)
 except KeyboardInterrupt:
     print("cleaned up", flush=True)
