@@ -1,8 +1,9 @@
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from api.schemas.jobs import JobState
 from domain.errors import OutOfStock
 from domain.jobs.commands import Command, kinds
 from domain.jobs.outcomes import TEXT_LIMIT, error_form
@@ -48,6 +49,8 @@ def test_equal_commands_have_equal_fingerprints():
 
 def test_the_states_that_only_a_replay_leaves_are_the_final_ones():
     assert set(REPLAYABLE) < set(FINAL) < set(STATES)
+    # What the API's filter takes, and its answers show.
+    assert get_args(JobState) == STATES
     assert "succeeded" not in REPLAYABLE
 
 
