@@ -270,6 +270,27 @@ async def test_a_lost_connection_is_replaced_by_one_and_no_more(
         assert proxy.accepted == 2
 
 
+async def test_an_idle_publisher_outlives_the_heartbeat_on_one_connection(
+    proxy: TcpProxy, rabbitmq: RabbitMQ, pool: str
+) -> None:
+    async with opened(behind(proxy, rabbitmq, heartbeat="1s")) as queue:
+        # RabbitMQ closes a connection that was silent for two heartbeats, and checks twice in each.
+        await asyncio.sleep(3.5)
+        assert await queue.publish(messages(pool, 1)) == [True]
+        assert proxy.accepted == 1
+
+
+async def test_a_peer_that_sends_no_heartbeat_is_given_up(
+    proxy: TcpProxy, rabbitmq: RabbitMQ, pool: str
+) -> None:
+    async with opened(behind(proxy, rabbitmq, heartbeat="1s")) as queue:
+        proxy.freeze()
+        await eventually(lambda: is_away(queue))
+        proxy.mend()
+        await eventually(lambda: answers(queue))
+        assert await queue.publish(messages(pool, 1)) == [True]
+
+
 async def test_confirmed_messages_survive_a_kill_of_the_broker(rabbitmq: RabbitMQ, pool: str) -> None:
     async with opened(Rabbitmq(url=rabbitmq.url)) as queue:
         assert all(await queue.publish(messages(pool, 200)))
