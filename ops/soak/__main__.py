@@ -108,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if asked.orders:
             say(f"{asked.orders:,} orders, {asked.clients} clients")
             told["steady"] = steady(stack, orders=asked.orders, clients=asked.clients)
+            say(json.dumps(told["steady"]))
         if asked.fault_seconds:
             say(f"{asked.fault_seconds:g} s of faults, seed {asked.seed}")
             how = {"seed": asked.seed, "seconds": asked.fault_seconds, "kills": asked.kills}
