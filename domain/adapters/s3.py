@@ -1,0 +1,89 @@
+"""S3: objects in one bucket, streamed both ways. boto3 blocks, so its calls run on threads of their own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import cached_property, partial
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from domain.ports import ObjectMissing
+from domain.settings import S3
+
+if TYPE_CHECKING:
+    from domain.adapters.s3_bucket import Bucket
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
+#: Bytes that are read in one go.
+CHUNK = 262_144
+#: Bytes that are kept in memory before a body goes to a temporary file.
+IN_MEMORY = 1_048_576
+THREADS = 8
+
+
+class S3ObjectStore:
+    """`ports.ObjectStore` in the settings' bucket, made with the first object where there is none."""
+
+    def __init__(self, settings: S3) -> None:
+        self._settings = settings
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="s3")
+
+    @cached_property
+    def _bucket(self) -> "Bucket":
+        # boto3 takes 40 MB and 0.3 s, which most processes never need.
+        from domain.adapters.s3_bucket import Bucket  # noqa: PLC0415
+
+        return Bucket(self._settings, connections=THREADS)
+
+    def close(self) -> None:
+        """Idempotent. What is on its way ends first."""
+        self._threads.shutdown()
+
+    async def put(self, key: str, body: AsyncIterator[bytes], *, content_type: str) -> int:
+        """As the port says."""
+        size = 0
+        with SpooledTemporaryFile(IN_MEMORY) as file:
+            async for chunk in body:
+                size += len(chunk)
+                await self._do(file.write, chunk)
+            await self._do(lambda: self._bucket.put(key, file, content_type=content_type))
+        return size
+
+    @asynccontextmanager
+    async def open(self, key: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """As the port says."""
+        body = await self._do(lambda: self._bucket.open(key))
+
+        async def chunks() -> AsyncIterator[bytes]:
+            while chunk := await self._do(self._bucket.read, body, CHUNK):
+                yield chunk
+
+        try:
+            yield chunks()
+        finally:
+            body.close()
+
+    async def size(self, key: str) -> int | None:
+        """As the port says."""
+        try:
+            return await self._do(lambda: self._bucket.size(key))
+        except ObjectMissing:
+            return None
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """As the port says."""
+        try:
+            await self._do(lambda: self._bucket.delete(keys))
+        except ObjectMissing:  # no bucket, no objects
+            return
+
+    async def ping(self) -> None:
+        """As the port says."""
+        await self._do(lambda: self._bucket.ping())  # noqa: PLW0108 - the bucket is opened on the thread
+
+    async def _do(self, call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, partial(call, *args, **kwargs))
