@@ -9,16 +9,29 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeAlias
 
+from domain.batching import Batcher
 from domain.changes import Changes, Database, Doc, GuardFailed
 from domain.errors import TryAgain
 from domain.events.models import NewEvent
 from domain.events.rules import cursor_lock
 from domain.events.service import Events, Recorded
-from domain.inventory import stock
+from domain.inventory import repository, stock
 from domain.inventory.models import HOLDS
-from domain.inventory.rules import COMMITTED, EXPIRED, GIVEN_BACK, HELD, PAID, RELEASED, held_units, lock_key
+from domain.inventory.news import numbered
+from domain.inventory.rules import (
+    CANCELLED,
+    COMMITTED,
+    EXPIRED,
+    GIVEN_BACK,
+    HELD,
+    PAID,
+    RELEASED,
+    held_units,
+    lock_key,
+)
 from domain.metrics import EXPIRIES
 from domain.observe import logger
 from domain.ports import Locks
@@ -50,6 +63,8 @@ async def pause_before(tried: int) -> None:
 
 #: Adds what else ends with the holds to the transaction; answers the events to record with it.
 EndHook: TypeAlias = Callable[[Changes, Sequence[Doc], Ending], list[NewEvent]]
+#: Adds what else is put off with the holds to the transaction.
+ExtendHook: TypeAlias = Callable[[Changes, Sequence[Doc], datetime], None]
 
 
 class Holds:
@@ -61,24 +76,55 @@ class Holds:
         self._events = events
         self._clock = clock
         self._hooks: list[EndHook] = [_reservation_events]
+        # Many that end one hold each, as cancels do, would keep being in each other's way.
+        self._single: dict[str, Batcher[str, list[Doc]]] = {
+            cause: Batcher(partial(self._end_singles, cause)) for cause in (CANCELLED, GIVEN_BACK)
+        }
+        self._extend_hooks: list[ExtendHook] = []
 
     def on_end(self, hook: EndHook) -> None:
         """Registers what else ends with a hold."""
         self._hooks.append(hook)
 
+    def on_extend(self, hook: ExtendHook) -> None:
+        """Registers what else lasts as long as a hold."""
+        self._extend_hooks.append(hook)
+
     async def get(self, hold_id: str) -> Doc | None:
         """The stored hold."""
         return await self._database[HOLDS].find_one({"_id": hold_id})
 
-    async def extend(self, hold_id: str, *, by: timedelta) -> bool:
-        """Keeps a hold for at least `by` from now. False where it has ended, or its own time is over.
+    async def extend(self, hold_ids: Iterable[str], *, by: timedelta) -> set[str]:
+        """Keeps the holds for at least `by` from now; answers which it could.
 
-        Its own time is what it was made for, so that it cannot be prolonged for ever.
+        Not one that has ended, nor one whose own time is over, which is what it was made for: it cannot be
+        prolonged for ever. Writes nothing where all last long enough. Raises TryAgain where others kept being
+        first.
         """
-        now = self._clock()
-        query = {"_id": hold_id, "state": HELD, "due_at": {"$gt": now}}
-        changed = await self._database[HOLDS].update_one(query, {"$max": {"expires_at": now + by}})
-        return changed.matched_count == 1
+        wanted = sorted(set(hold_ids))
+        for tried in range(TRIES):
+            await pause_before(tried)
+            now = self._clock()
+            query = {"_id": {"$in": wanted}, "state": HELD, "due_at": {"$gt": now}}
+            holds = await self._database[HOLDS].find(query).to_list()
+            if await self._keep(holds, until=now + by):
+                return {hold["_id"] for hold in holds}
+        raise TryAgain(OTHERS_FIRST)
+
+    async def _keep(self, holds: Sequence[Doc], *, until: datetime) -> bool:
+        """One transaction; False where somebody else was first."""
+        changes, short = Changes(), [hold for hold in holds if hold["expires_at"] < until]
+        if short:
+            query = {"_id": {"$in": [hold["_id"] for hold in short]}, "state": HELD}
+            longer = {"$max": {"expires_at": until}}
+            changes.update(HOLDS, query, longer, expect=len(short), name="holds to extend")
+            for hook in self._extend_hooks:
+                hook(changes, short, until)
+        try:
+            await changes.commit(self._database)
+        except GuardFailed:
+            return False
+        return True
 
     async def end(
         self, hold_ids: Iterable[str], *, cause: str, facts: Mapping[str, Any] | None = None
@@ -88,7 +134,21 @@ class Holds:
         For `expired`, only those whose time is over; for `given_back`, only those that no order has taken.
         Raises TryAgain where others kept being first.
         """
-        wanted, known = sorted(set(hold_ids)), facts or {}
+        wanted = sorted(set(hold_ids))
+        if len(wanted) == 1 and cause in self._single and not facts:
+            return await self._single[cause].submit(wanted[0])
+        return await self._end(wanted, cause, facts or {})
+
+    async def drain(self) -> None:
+        """Returns when the ends in hand are done."""
+        await asyncio.gather(*(batches.drain() for batches in self._single.values()))
+
+    async def _end_singles(self, cause: str, hold_ids: list[str]) -> list[list[Doc]]:
+        ended = {hold["_id"]: hold for hold in await self._end(sorted(set(hold_ids)), cause, {})}
+        # One that was asked for twice has ended once.
+        return [[ended.pop(hold_id)] if hold_id in ended else [] for hold_id in hold_ids]
+
+    async def _end(self, wanted: list[str], cause: str, known: Mapping[str, Any]) -> list[Doc]:
         ended = await self._end_together(wanted, cause, known)
         if ended is None and len(wanted) > 1:
             log.warning("holds could not be ended together and are tried one by one", holds=wanted)
@@ -104,7 +164,7 @@ class Holds:
         """None where others kept being first."""
         for tried in range(TRIES):
             await pause_before(tried)
-            holds = await self._still_held(wanted, cause)
+            holds = await repository.still_held(self._database, wanted, cause, at=self._clock())
             if not holds:
                 return []
             keys = {lock_key(line["sku"]) for hold in holds for line in hold["lines"]}
@@ -117,14 +177,16 @@ class Holds:
         return None
 
     async def reclaim(self, skus: Iterable[str]) -> bool:
-        """Ends expired holds on the SKUs, many at once, without waiting for the scheduler.
+        """Ends expired holds on the SKUs, or uses of discounts, without waiting for the scheduler.
 
         True where there were any, whoever ended them: their stock has to be looked at again. Takes no locks:
         its caller holds those of the SKUs that it wants. Raises TryAgain where others kept being first.
         """
         wanted, limit, odd = sorted(set(skus)), RECLAIM_LIMIT, list[str]()
         for tried in range(TRIES):
-            holds = await self._expired_on(wanted, limit, odd)
+            holds = await repository.expired_on(
+                self._database, wanted, at=self._clock(), limit=limit, without=odd
+            )
             if not holds:
                 return tried > 0
             recorded = await self._try(holds, EXPIRED, {})
@@ -137,41 +199,29 @@ class Holds:
             limit = max(limit // 8, 1)
         raise TryAgain(OTHERS_FIRST)
 
-    async def _expired_on(self, skus: list[str], limit: int, without: list[str]) -> list[Doc]:
-        query: Doc = {"state": HELD, "expires_at": {"$lte": self._clock()}, "lines.sku": {"$in": skus}}
-        if without:
-            query["_id"] = {"$nin": without}
-        return await self._database[HOLDS].find(query).sort("expires_at").limit(limit).to_list()
-
     async def expired(self, *, limit: int) -> list[str]:
         """Ids of holds whose time is over, longest first."""
-        query = {"state": HELD, "expires_at": {"$lte": self._clock()}}
-        rows = self._database[HOLDS].find(query, {"_id": 1}).sort("expires_at").limit(limit)
-        return [row["_id"] async for row in rows]
-
-    async def _still_held(self, hold_ids: list[str], cause: str) -> list[Doc]:
-        query: Doc = {"_id": {"$in": hold_ids}, "state": HELD}
-        if cause == EXPIRED:
-            query["expires_at"] = {"$lte": self._clock()}
-        if cause == GIVEN_BACK:
-            query["order_id"] = None
-        return await self._database[HOLDS].find(query).sort("_id").to_list()
+        return await repository.expired(self._database, at=self._clock(), limit=limit)
 
     async def _try(self, holds: Sequence[Doc], cause: str, facts: Mapping[str, Any]) -> Recorded | None:
         """One transaction; None where somebody else was first."""
         changes, ending = Changes(), Ending(cause=cause, at=self._clock(), facts=facts)
         _end_holds(changes, holds, ending)
+        events = [event for hook in self._hooks for event in hook(changes, holds, ending)]
+        # Units that are sold leave what is available as it is: nothing has to be read for them.
+        back = {} if cause == PAID else held_units(holds)
+        seen, cursors = await asyncio.gather(
+            stock.levels(self._database, back), self._events.cursors([event.account_id for event in events])
+        )
         if cause == PAID:
             stock.sell(changes, holds, at=ending.at)
-        else:
-            stock.give_back(changes, held_units(holds))
-        events = [event for hook in self._hooks for event in hook(changes, holds, ending)]
-        cursors = await self._events.cursors([event.account_id for event in events])
-        recorded = self._events.record(changes, events, cursors=cursors, at=ending.at)
-        try:
-            await changes.commit(self._database)
-        except GuardFailed:
-            return None
+        events += stock.give_back(changes, back, seen)
+        async with numbered(events, cursors, events=self._events, locks=self._locks) as numbers:
+            recorded = self._events.record(changes, events, cursors=numbers, at=ending.at)
+            try:
+                await changes.commit(self._database)
+            except GuardFailed:
+                return None
         return recorded
 
 

@@ -6,7 +6,7 @@ read, and what is decided. Decisions are pure and are taken in the order of the 
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -18,7 +18,9 @@ from domain.events.models import NewEvent
 from domain.events.rules import cursor_lock
 from domain.events.service import Events
 from domain.inventory import stock
+from domain.inventory.allocation import Allocation
 from domain.inventory.holds import Holds, pause_before
+from domain.inventory.news import numbered
 from domain.inventory.rules import Shelf, lock_key
 from domain.jobs.running import JobRuns
 from domain.metrics import BATCH_RETRIES, BATCH_SIZE
@@ -42,7 +44,7 @@ class Decision:
     ending: Mapping[str, Any]
     inserts: Mapping[str, Doc] = field(default_factory=dict)
     events: Sequence[NewEvent] = ()
-    #: SKUs that were missing: reason to look for expired holds before it is final.
+    #: SKUs that were missing, or uses of discounts: reason to look for expired holds before it is final.
     short: Sequence[str] = ()
     #: Adds guards of its own to the transaction.
     guard: Callable[[Changes], None] | None = None
@@ -61,6 +63,20 @@ class Placement(Generic[Facts]):
     read: Callable[[Sequence[Doc]], Awaitable[Facts]]
     #: Decides one job; takes its units off the shelf when it fits.
     decide: Callable[[Doc, Facts, Shelf, datetime], Decision]
+    #: Adds to the batch's transaction what its decisions have taken together; answers events to record.
+    add: Callable[[Facts, Changes, datetime], Sequence[NewEvent]] | None = None
+    #: What the job competes for beside its stock.
+    locks: Callable[[Doc], Iterable[str]] = lambda _: ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen(Generic[Facts]):
+    """What one look at a batch found, and what was decided on it."""
+
+    decisions: Sequence[Decision]
+    facts: Facts
+    shelf: Shelf
+    cursors: Mapping[str, int]
 
 
 class Placing(Generic[Facts]):
@@ -74,19 +90,25 @@ class Placing(Generic[Facts]):
         runs: JobRuns,
         events: Events,
         holds: Holds,
+        allocation: Allocation,
         locks: Locks,
         clock: Clock,
         max_batch: int,
+        gate: asyncio.Lock | None = None,
     ) -> None:
-        self._placement = placement
+        #: How its jobs are read and decided.
+        self.placement = placement
         self._database = database
         self._runs = runs
         self._events = events
         self._holds = holds
+        self._allocation = allocation
         self._locks = locks
         self._clock = clock
         observe = BATCH_SIZE.labels(placement.name).observe
-        self._batches: Batcher[str, None] = Batcher(self._apply, max_size=max_batch, observe=observe)
+        self._batches: Batcher[str, None] = Batcher(
+            self._apply, max_size=max_batch, observe=observe, gate=gate
+        )
 
     async def settle(self, job_id: str) -> None:
         """Settles the job with its effect. A job that is settled already is left as it is.
@@ -109,7 +131,7 @@ class Placing(Generic[Facts]):
         except Exception as error:
             if len(job_ids) == 1 or store_is_away(error):
                 raise
-            log.exception("a batch failed; its jobs are tried one by one", batch=self._placement.name)
+            log.exception("a batch failed; its jobs are tried one by one", batch=self.placement.name)
             return await self._one_by_one(job_ids)
         return [None] * len(job_ids)
 
@@ -126,54 +148,57 @@ class Placing(Generic[Facts]):
     async def _settle(self, job_ids: Sequence[str]) -> None:
         for tried in range(TRIES):
             await pause_before(tried)
-            jobs = await self._runs.queued(job_ids, kind=self._placement.kind)
+            jobs = await self._runs.queued(job_ids, kind=self.placement.kind)
             if not jobs:
                 return
-            keys = {lock_key(sku) for job in jobs for sku in self._placement.wants(job)}
+            keys = {lock_key(sku) for job in jobs for sku in self.placement.wants(job)}
             keys |= {cursor_lock(job["owner"]) for job in jobs}
+            keys |= {key for job in jobs for key in self.placement.locks(job)}
             async with self._locks.hold(sorted(keys)):
                 if await self._try(jobs):
                     return
-            BATCH_RETRIES.labels(self._placement.name).inc()
+            BATCH_RETRIES.labels(self.placement.name).inc()
         msg = "others kept taking the same stock"
         raise TryAgain(msg, seconds=0.5)
 
     async def _try(self, jobs: Sequence[Doc]) -> bool:
-        skus = sorted({sku for job in jobs for sku in self._placement.wants(job)})
-        decisions, shelf, cursors = await self._look(jobs, skus)
-        while (short := _short(decisions)) and await self._holds.reclaim(short):
-            decisions, shelf, cursors = await self._look(jobs, skus)
-        return await self._write(decisions, shelf, cursors)
+        skus = sorted({sku for job in jobs for sku in self.placement.wants(job)})
+        seen = await self._look(jobs, skus)
+        while (short := _short(seen.decisions)) and await self._holds.reclaim(short):
+            seen = await self._look(jobs, skus)
+        return await self._write(seen)
 
-    async def _look(
-        self, jobs: Sequence[Doc], skus: Sequence[str]
-    ) -> tuple[list[Decision], Shelf, dict[str, int]]:
+    async def _look(self, jobs: Sequence[Doc], skus: Sequence[str]) -> "_Seen[Facts]":
         owners = [job["owner"] for job in jobs]
-        available, facts, cursors = await asyncio.gather(
-            stock.available(self._database, skus), self._placement.read(jobs), self._events.cursors(owners)
+        shelf, facts, cursors = await asyncio.gather(
+            self._allocation.shelf(skus), self.placement.read(jobs), self._events.cursors(owners)
         )
-        shelf, now = Shelf(available), self._clock()
-        return [self._placement.decide(job, facts, shelf, now) for job in jobs], shelf, cursors
+        now = self._clock()
+        decisions = [self.placement.decide(job, facts, shelf, now) for job in jobs]
+        return _Seen(decisions, facts, shelf, cursors)
 
-    async def _write(self, decisions: Sequence[Decision], shelf: Shelf, cursors: Mapping[str, int]) -> bool:
+    async def _write(self, seen: "_Seen[Facts]") -> bool:
         """One transaction for all decisions; False where somebody else was first."""
-        changes, now = Changes(), self._clock()
+        changes, now, decisions = Changes(), self._clock(), seen.decisions
         settled: list[Doc] = []
         for ending, jobs in _by_ending(decisions):
             settled += self._runs.settle(changes, jobs, ending, at=now)
         for decision in decisions:
             if decision.guard is not None:
                 decision.guard(changes)
-        stock.take(changes, shelf.taken)
         events = [event for decision in decisions for event in decision.events]
-        recorded = self._events.record(changes, events, cursors=cursors, at=now)
+        if self.placement.add is not None:
+            events += self.placement.add(seen.facts, changes, now)
+        events += stock.take(changes, seen.shelf.taken, seen.shelf.levels)
         for decision in decisions:
             for collection, document in decision.inserts.items():
                 changes.insert(collection, [document])
-        try:
-            await changes.commit(self._database)
-        except GuardFailed:
-            return False
+        async with numbered(events, seen.cursors, events=self._events, locks=self._locks) as numbers:
+            recorded = self._events.record(changes, events, cursors=numbers, at=now)
+            try:
+                await changes.commit(self._database)
+            except GuardFailed:
+                return False
         self._events.publish(recorded)
         self._runs.settled(settled)
         return True

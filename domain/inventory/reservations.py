@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from domain.changes import Doc
 from domain.errors import Conflict, DomainError, HoldNotFound, NotFound, OutOfStock, UnknownSku
@@ -11,10 +12,15 @@ from domain.inventory.commands import Reserve
 from domain.inventory.holds import Holds
 from domain.inventory.models import HOLDS
 from domain.inventory.placing import Decision, Placement
-from domain.inventory.rules import GIVEN_BACK, HELD, Shelf, hold_lines, stock_id, units_by_sku
+from domain.inventory.rules import GIVEN_BACK, HELD, Shelf, units_by_sku
 from domain.jobs.outcomes import error_form
 from domain.jobs.rules import CANCELLED, FAILED, SUCCEEDED
 from domain.jobs.service import Jobs
+from domain.products.rules import SkuFacts, require_sellable
+from domain.products.service import Products
+
+#: Of the SKUs of a batch, those that are known.
+Facts: TypeAlias = dict[str, SkuFacts]
 
 #: What a reservation is that exists only as its job. One whose job is dead may still be made, by a replay.
 JOB_SHOWN = {FAILED: "rejected", CANCELLED: "cancelled"}
@@ -70,22 +76,24 @@ class Reservations:
         return {"_id": reservation_id, "state": JOB_SHOWN.get(job["state"], "pending"), "job": job}
 
 
-def placement(hold_time: timedelta) -> Placement[None]:
-    """How `inventory.reserve` takes stock."""
+def placement(hold_time: timedelta, products: Products) -> Placement[Facts]:
+    """How `inventory.reserve` takes stock: of what is for sale, as an order does."""
 
-    def decide(job: Doc, _: None, shelf: Shelf, now: datetime) -> Decision:
+    async def read(jobs: Sequence[Doc]) -> Facts:
+        return await products.facts(sku for job in jobs for sku in wants(job))
+
+    def decide(job: Doc, facts: Facts, shelf: Shelf, now: datetime) -> Decision:
         units = wants(job)
-        error = refusal(units, shelf)
+        error = _unsellable(units, facts) or refusal(units, shelf)
         if error is not None:
             short = [line["sku"] for line in error.detail.get("lines", ())]
             return Decision(job, {"state": FAILED, "error": error_form(error)}, short=short)
-        shelf.take(units)
-        hold = new_hold(job, units, order_id=None, now=now, hold_time=hold_time)
+        hold = new_hold(job, shelf.take(units), order_id=None, now=now, hold_time=hold_time)
         event = NewEvent(job["owner"], "hold.held", job["_id"], {"reservation_id": job["_id"]})
         ending = {"state": SUCCEEDED, "result": {"state": HELD}}
         return Decision(job, ending, inserts={HOLDS: hold}, events=[event])
 
-    return Placement(name="reserve", kind=Reserve.kind, wants=wants, read=_nothing, decide=decide)
+    return Placement(name="reserve", kind=Reserve.kind, wants=wants, read=read, decide=decide)
 
 
 def wants(job: Doc) -> Counter[str]:
@@ -95,7 +103,7 @@ def wants(job: Doc) -> Counter[str]:
 
 def refusal(units: Counter[str], shelf: Shelf) -> DomainError | None:
     """Why the units cannot be taken; None when they can."""
-    unknown = sorted(sku for sku in units if stock_id(sku) not in shelf.available)
+    unknown = sorted(sku for sku in units if not shelf.knows(sku))
     if unknown:
         return UnknownSku(skus=unknown)
     short = shelf.short(units)
@@ -103,20 +111,24 @@ def refusal(units: Counter[str], shelf: Shelf) -> DomainError | None:
 
 
 def new_hold(
-    job: Doc, units: Counter[str], *, order_id: str | None, now: datetime, hold_time: timedelta
+    job: Doc, lines: Sequence[Doc], *, order_id: str | None, now: datetime, hold_time: timedelta
 ) -> Doc:
-    """The hold that a job takes, under the job's own id."""
+    """The hold that a job takes, under the job's own id; `lines` are what `Shelf.take` answered."""
     return {
         "_id": job["_id"],
         "account_id": job["owner"],
         "order_id": order_id,
         "state": HELD,
-        "lines": hold_lines(units),
+        "lines": list(lines),
         "created_at": now,
         "due_at": now + hold_time,
         "expires_at": now + hold_time,
     }
 
 
-async def _nothing(_: Sequence[Doc]) -> None:
+def _unsellable(units: Counter[str], facts: Facts) -> DomainError | None:
+    try:
+        require_sellable(units, facts)
+    except DomainError as error:
+        return error
     return None
