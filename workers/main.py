@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from domain.bootstrap import open_services
 from domain.observe import configure_logging
-from domain.settings import Settings
+from domain.startup import Misconfigured, load_settings
 from workers import handles, kinds
 from workers.process import run
 
@@ -18,7 +18,11 @@ def main(argv: Sequence[str]) -> int:
         wrong = f"no such pool: {', '.join(unknown)}" if unknown else "name the pools to work for"
         print(f"workers: {wrong} (there are {', '.join(sorted(known))})", file=sys.stderr)  # noqa: T201
         return 2
-    settings = Settings()
+    try:
+        settings = load_settings()
+    except Misconfigured as error:
+        print(f"workers: {error}", file=sys.stderr)  # noqa: T201 - how to log is a setting, too
+        return 1
     configure_logging(settings.log)
     return run(settings, argv, open_services=open_services, register=handles.register)
 

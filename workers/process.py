@@ -28,6 +28,8 @@ Services = TypeVar("Services")
 INTERRUPT_CHECK = 5.0
 #: Seconds between two looks at whether the process was asked to stop before its services were open.
 OPENING_CHECK = 0.1
+#: Seconds in which what is left on the event loop lets itself be ended.
+LEFT_OVER = 2.0
 #: How a shell reports the end by a signal.
 KILLED = 128
 
@@ -145,6 +147,15 @@ def _stop_on_signals() -> threading.Event:
     return stop
 
 
+async def _end_others() -> None:
+    """Ends what still runs, as `asyncio.run` does: else each such task complains when the loop is gone."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    ended = asyncio.gather(*others, return_exceptions=True)
+    await asyncio.wait([ended], timeout=LEFT_OVER / 2)
+
+
 @contextmanager
 def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
     """The loop that all async actors of the process run on."""
@@ -156,4 +167,5 @@ def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
         yield thread.loop
     finally:
         set_event_loop_thread(None)
+        asyncio.run_coroutine_threadsafe(_end_others(), thread.loop).result(LEFT_OVER)
         thread.stop()  # type: ignore[no-untyped-call]

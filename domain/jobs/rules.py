@@ -25,6 +25,7 @@ COMPACTED = (SUCCEEDED, FAILED, CANCELLED)
 SYSTEM = "system"
 #: The pub/sub channel that tells this platform's own processes which jobs have ended.
 WAKE_CHANNEL = "stockyard:wake"
+_REPLAYED = "replayed by "
 
 
 def cache_key(job_id: str) -> str:
@@ -47,6 +48,18 @@ def backoff(attempt: int, *, first: timedelta, longest: timedelta) -> timedelta:
 def step(state: str, at: datetime, note: str | None = None) -> dict[str, Any]:
     """One line of a job's history."""
     return {"state": state, "at": at, "note": note}
+
+
+def replayed(by: str) -> str:
+    """The note of a job that somebody has run again."""
+    return f"{_REPLAYED}{by}"
+
+
+def replayer(line: Mapping[str, Any]) -> str | None:
+    """Who had the job run again, by a line of its history; None where the line tells something else."""
+    note = str(line.get("note") or "")
+    is_replay = line["state"] == QUEUED and note.startswith(_REPLAYED)
+    return note.removeprefix(_REPLAYED) if is_replay else None
 
 
 def view(job: Mapping[str, Any], *, ops: bool = False) -> dict[str, Any]:

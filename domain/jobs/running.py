@@ -11,7 +11,7 @@ from pymongo import UpdateOne
 from pymongo.errors import PyMongoError
 
 from domain.batching import Batcher
-from domain.changes import Changes, Database, Doc, store_is_away, update_all
+from domain.changes import Changes, Database, Doc, store_is_away, update_together
 from domain.errors import DomainError
 from domain.jobs.models import JOBS, Claimed
 from domain.jobs.outcomes import claimed, error_form, held_by, next_run, recording
@@ -155,8 +155,11 @@ class JobRuns:
         operations = [
             UpdateOne(held_by(job), recording(outcome, now), namespace=jobs) for job, outcome in outcomes
         ]
-        matched = await update_all(self._database, operations)
+        matched = await update_together(self._database, operations)
         recorded = [matched[index] == 1 for index in range(len(outcomes))]
+        if not all(recorded):
+            known = await self._recorded(outcomes)
+            recorded = [now or before for now, before in zip(recorded, known, strict=True)]
         if not all(recorded):
             log.warning("a job's lease was lost before its outcome", lost=recorded.count(False))
         ended = []
@@ -172,6 +175,13 @@ class JobRuns:
             query = {"_id": {"$in": ended}, "state": {"$in": list(FINAL)}}
             self._signals.ended(await self._database[JOBS].find(query).to_list())
         return recorded
+
+    async def _recorded(self, outcomes: list[tuple[Claimed, Doc]]) -> list[bool]:
+        """What the ledger says: a write whose answer was lost finds the jobs ended, by itself."""
+        ids = [job.id for job, _ in outcomes]
+        rows = self._database[JOBS].find({"_id": {"$in": ids}, "state": {"$in": list(FINAL)}})
+        stands = {(row["_id"], row.get("attempt_id"), row["state"]) async for row in rows}
+        return [(job.id, job.attempt_id, outcome["state"]) in stands for job, outcome in outcomes]
 
     # -- jobs that are settled in batches by the transaction of their effect --
 

@@ -8,17 +8,20 @@ from typing import Any
 from pymongo.errors import AutoReconnect, BulkWriteError
 
 from domain.batching import Batcher
-from domain.changes import DUPLICATE_KEY, Database, Doc
-from domain.errors import Conflict, IdempotencyKeyReused, JobFinished, JobNotReplayable, JobRunning, NotFound
+from domain.changes import DUPLICATE_KEY, Changes, Database, Doc, GuardFailed
+from domain.errors import Conflict, IdempotencyKeyReused, JobNotReplayable, NotFound
+from domain.events.service import Events
+from domain.jobs.acceptance import new_job
+from domain.jobs.cancelling import CancelHook, Cancelling
 from domain.jobs.commands import Command
 from domain.jobs.dispatch import Dispatcher
 from domain.jobs.models import JOBS, Accepted
-from domain.jobs.rules import CANCELLED, DEAD, QUEUED, REPLAYABLE, RUNNING, fingerprint, step
+from domain.jobs.rules import QUEUED, REPLAYABLE, fingerprint, replayed, step
 from domain.jobs.signals import JobSignals
 from domain.metrics import BATCH_SIZE
 from domain.ports import JobMessage
 from domain.settings import Jobs as JobSettings
-from domain.values import Clock, id_floor, new_id
+from domain.values import Clock, id_floor
 
 #: How many of the jobs that were sent first are looked at for the oldest: an accepted one may be sent late.
 OLDEST_OF = 50
@@ -45,6 +48,7 @@ class Jobs:
         database: Database,
         dispatcher: Dispatcher,
         signals: JobSignals,
+        events: Events,
         settings: JobSettings,
         clock: Clock,
     ) -> None:
@@ -53,6 +57,7 @@ class Jobs:
         self._signals = signals
         self._settings = settings
         self._clock = clock
+        self._cancelling = Cancelling(database=database, signals=signals, events=events, clock=clock)
         self._inserts: Batcher[Doc, Doc] = Batcher(
             self._insert, max_size=settings.max_batch, observe=BATCH_SIZE.labels("ledger").observe
         )
@@ -73,47 +78,56 @@ class Jobs:
         sends it then. Raises IdempotencyKeyReused where the key was used with another payload, and
         PyMongoError where the store is away (nothing was accepted).
         """
-        job = self._document(
-            command, owner=owner, key=key, request_id=request_id, subject=subject, job_id=job_id
-        )
+        job = self._new(command, owner=owner, key=key, request_id=request_id, subject=subject, job_id=job_id)
         stored = await self._inserts.submit(job)
-        replayed = stored["_id"] != job["_id"]
-        if replayed and stored["fingerprint"] != job["fingerprint"]:
+        repeated = stored["_id"] != job["_id"]
+        if repeated and stored["fingerprint"] != job["fingerprint"]:
             raise IdempotencyKeyReused(key=key)
-        if not replayed:
+        if not repeated:
             await self._dispatcher.send(message_of(job))
-        return Accepted(job_id=stored["_id"], state=stored["state"], replayed=replayed)
+        return Accepted(job_id=stored["_id"], state=stored["state"], replayed=repeated)
 
-    def _document(
+    async def submit_with(
         self,
+        changes: Changes,
         command: Command,
         *,
         owner: str,
         key: str,
-        request_id: str | None,
-        subject: str | None,
-        job_id: str | None,
-    ) -> Doc:
-        now = self._clock()
-        payload = command.payload()
-        job_id = job_id or new_id()
-        return {
-            "_id": job_id,
-            "kind": command.kind,
-            "pool": command.pool,
-            "owner": owner,
-            "key": key,
-            "fingerprint": fingerprint(payload),
-            "payload": payload,
-            "state": QUEUED,
-            "attempts": 0,
-            "created_at": now,
-            "dispatched_at": now,
-            "not_before": now + self._settings.resend_after,
-            "history": [step(QUEUED, now)],
-            "request_id": request_id,
-            "subject": subject or job_id,
-        }
+        request: Mapping[str, Any],
+        request_id: str | None = None,
+        job_id: str | None = None,
+    ) -> Accepted:
+        """As `submit`, in one transaction with `changes`: the job is accepted and they are made, or neither.
+
+        `request` is what a repetition has to repeat, as the payload may hold what was read meanwhile. Ask
+        `accepted` first. Raises GuardFailed where one of `changes` failed, or the key was used by now.
+        """
+        job = self._new(command, owner=owner, key=key, request_id=request_id, request=request, job_id=job_id)
+        changes.insert(JOBS, [job], guard=True)
+        try:
+            await changes.commit(self._database)
+        except GuardFailed:
+            # Its own commit may have been applied, and its answer lost.
+            if await self._database[JOBS].find_one({"_id": job["_id"]}, {"_id": 1}) is None:
+                raise
+        await self._dispatcher.send(message_of(job))
+        return Accepted(job_id=job["_id"], state=QUEUED, replayed=False)
+
+    async def accepted(
+        self, kind: type[Command], *, owner: str, key: str, request: Mapping[str, Any]
+    ) -> Accepted | None:
+        """The job that has the key. Raises IdempotencyKeyReused where it was for another request."""
+        query = {"owner": owner, "kind": kind.kind, "key": key}
+        job = await self._database[JOBS].find_one(query, {"state": 1, "fingerprint": 1})
+        if job is None:
+            return None
+        if job["fingerprint"] != fingerprint(request):
+            raise IdempotencyKeyReused(key=key)
+        return Accepted(job_id=job["_id"], state=job["state"], replayed=True)
+
+    def _new(self, command: Command, **more: Any) -> Doc:
+        return new_job(command, now=self._clock(), resend_after=self._settings.resend_after, **more)
 
     async def _insert(self, jobs: list[Doc]) -> list[Doc]:
         try:
@@ -159,7 +173,7 @@ class Jobs:
         rows = self._database[JOBS].find(wanted, {"payload": 0, "history": 0, "fingerprint": 0})
         return await rows.sort("_id", -1).limit(query.limit).to_list()
 
-    async def cancel(self, job_id: str, *, owner: str | None, by: str) -> Doc:
+    async def cancel(self, job_id: str, *, owner: str | None, by: str, reason: str | None = None) -> Doc:
         """Cancels a job that has had no effect yet. A second cancel answers as the first.
 
         One that was begun and waits for another run may have charged somebody: it has to end by itself. Ops
@@ -167,21 +181,11 @@ class Jobs:
 
         Raises NotFound, JobRunning, and JobFinished.
         """
-        now = self._clock()
-        # A job that is settled in batches has its effect with its end, and never an attempt.
-        untouched: Doc = {"state": {"$in": [QUEUED, DEAD]}, "attempt_id": None}
-        query: Doc = {"_id": job_id}
-        query |= {"$or": [untouched, {"state": DEAD}]} if owner is None else {"owner": owner, **untouched}
-        update = {
-            "$set": {"state": CANCELLED, "finished_at": now},
-            "$push": {"history": step(CANCELLED, now, f"by {by}")},
-        }
-        changed = await self._database[JOBS].update_one(query, update)
-        job = await self.get(job_id, owner=owner)
-        if changed.matched_count:
-            self._signals.ended([job])
-        _require_cancelled(job)
-        return job
+        return await self._cancelling.cancel(job_id, owner=owner, by=by, reason=reason)
+
+    def on_cancel(self, kind: str, hook: CancelHook) -> None:
+        """Registers what is told of a cancelled job of the kind, in the transaction that cancels it."""
+        self._cancelling.on_cancel(kind, hook)
 
     async def replay(self, job_id: str, *, by: str) -> Doc:
         """Runs a dead, failed or cancelled job again, under its own id: it stays one job with one effect.
@@ -195,7 +199,7 @@ class Jobs:
                 "dispatched_at": now, "failing_since": None,
                 "not_before": now + self._settings.resend_after,
             },
-            "$push": {"history": step(QUEUED, now, f"replayed by {by}")},
+            "$push": {"history": step(QUEUED, now, replayed(by))},
         }  # fmt: skip
         query = {"_id": job_id, "state": {"$in": list(REPLAYABLE)}, "payload": {"$ne": None}}
         changed = await self._database[JOBS].update_one(query, update)
@@ -223,10 +227,3 @@ class Jobs:
 def message_of(job: Mapping[str, Any]) -> JobMessage:
     """The pointer that goes over the broker."""
     return JobMessage(job_id=job["_id"], kind=job["kind"], pool=job["pool"], request_id=job.get("request_id"))
-
-
-def _require_cancelled(job: Doc) -> None:
-    if job["state"] in (RUNNING, QUEUED, DEAD):
-        raise JobRunning(job=job["_id"], state=job["state"])
-    if job["state"] != CANCELLED:
-        raise JobFinished(job=job["_id"], state=job["state"])

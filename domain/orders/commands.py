@@ -1,11 +1,13 @@
 """Jobs of the pool `orders`, and the expiry that the pool `inventory` runs."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from domain.discounts.rules import Codes
 from domain.jobs.commands import Command
-from domain.values import Id, Money, Percent, Quantity, Sku, Value
+from domain.orders.expected import Expected
+from domain.values import Id, Money, Percent, Quantity, Sku, Text, Value
 
 
 class OrderItem(Value):
@@ -20,13 +22,13 @@ class OrderItem(Value):
 class Address(Value):
     """Where an order goes."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    line1: Annotated[str, Field(min_length=1, max_length=200)]
-    line2: Annotated[str, Field(max_length=200)] | None = None
-    city: Annotated[str, Field(min_length=1, max_length=100)]
-    region: Annotated[str, Field(max_length=100)] | None = None
-    postal_code: Annotated[str, Field(max_length=20)] | None = None
-    country: Annotated[str, Field(min_length=2, max_length=60)]
+    name: Annotated[Text, Field(max_length=200)]
+    line1: Annotated[Text, Field(max_length=200)]
+    line2: Annotated[Text, Field(max_length=200)] | None = None
+    city: Annotated[Text, Field(max_length=100)]
+    region: Annotated[Text, Field(max_length=100)] | None = None
+    postal_code: Annotated[Text, Field(max_length=20)] | None = None
+    country: Annotated[Text, Field(min_length=2, max_length=60)]
 
 
 class PlaceOrder(Command):
@@ -37,6 +39,10 @@ class PlaceOrder(Command):
     items: Annotated[tuple[OrderItem, ...], Field(min_length=1, max_length=1000)]
     address: Address
     reservation_id: Id | None = None
+    #: Of discounts. One that does not apply rejects the order, which then says why.
+    codes: Codes | None = None
+    #: What the customer was told that it costs, where it was accepted from a cart or a quote.
+    expected: Expected | None = None
 
 
 class PayOrder(Command):
@@ -45,7 +51,7 @@ class PayOrder(Command):
     kind = "orders.pay"
     pool = "orders"
     order_id: str
-    source: Annotated[str, Field(min_length=1, max_length=200)]
+    source: Annotated[Text, Field(max_length=200)]
 
 
 class CancelOrder(Command):
@@ -54,6 +60,43 @@ class CancelOrder(Command):
     kind = "orders.cancel"
     pool = "orders"
     order_id: str
+    reason: Annotated[Text, Field(max_length=200)] | None = None
+    #: Set for who may cancel anybody's.
+    by_staff: Literal[True] | None = None
+
+
+class RefundUnits(Value):
+    """Units of one SKU of an order."""
+
+    sku: Sku
+    quantity: Quantity
+
+
+class RefundOrder(Command):
+    """Pay an order back, whole or in part. The job's id is the refund's, and the provider's key."""
+
+    kind = "orders.refund"
+    pool = "orders"
+    order_id: str
+    #: None for all that is left.
+    lines: tuple[RefundUnits, ...] | None = None
+    restock: bool = False
+    reason: Annotated[Text, Field(max_length=200)]
+
+
+class PaymentNotice(Command):
+    """What a payment provider told, by a webhook. The job's key is the webhook's id."""
+
+    kind = "payments.notice"
+    pool = "orders"
+    provider: str
+    type: Literal["payment.authorised", "payment.captured", "payment.failed", "payment.refunded"]
+    payment_id: str
+    order_id: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    refund_id: str | None = None
+    reason: str | None = None
 
 
 class ExpireHolds(Command):

@@ -1,19 +1,28 @@
-"""Paying an order: hold, authorise, commit, capture. Every step may be run again and happens once."""
+"""Paying an order: hold, authorise, commit, capture. Every step may be run again and happens once.
 
-from collections.abc import Mapping
+Payments that are at the same step at the same time take it together: one read, one write for all.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+
+from pymongo.errors import BulkWriteError
 
 from domain.batching import Batcher
-from domain.changes import Database, Doc
+from domain.changes import DUPLICATE_KEY, Changes, Database, Doc
 from domain.errors import OrderNotFound, OrderNotPayable, PaymentDeclined, TryAgain
 from domain.inventory.holds import Holds
+from domain.inventory.models import HOLDS
 from domain.inventory.rules import EXPIRED as HOLD_EXPIRED
 from domain.inventory.rules import HELD
 from domain.inventory.rules import PAID as HOLD_PAID
 from domain.metrics import BATCH_SIZE
+from domain.orders import states
 from domain.orders.models import ORDERS, PAYMENTS
-from domain.orders.rules import PAID, RESERVED, hold_for_payment
+from domain.orders.rules import BEFORE_CAPTURE, PAID, RESERVED, STARTED, due, hold_for_payment, started
+from domain.orders.steps import unplaced
 from domain.ports import Charge, PaymentProvider, ProviderTimeout
 from domain.values import Clock, Money
 
@@ -25,20 +34,50 @@ class CaptureRefused(Exception):
     """The provider does not hand over what it had authorised."""
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A payment that begins, or goes on."""
+
+    order_id: str
+    payment_id: str
+    source: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a payment ended."""
+
+    payment_id: str
+    state: str
+    reason: str | None = None
+
+
 class OrderPayments:
     """Charges orders through the payment provider."""
 
     def __init__(
-        self, *, database: Database, holds: Holds, provider: PaymentProvider, clock: Clock, timeout: timedelta
+        self,
+        *,
+        database: Database,
+        holds: Holds,
+        provider: PaymentProvider,
+        clock: Clock,
+        timeout: timedelta,
+        gate: asyncio.Lock | None = None,
     ) -> None:
         self._database = database
         self._holds = holds
         self._provider = provider
         self._clock = clock
         self._timeout = timeout
-        self._commits: Batcher[tuple[str, str], None] = Batcher(
-            self._commit, observe=BATCH_SIZE.labels("pay").observe
+        self._begins: Batcher[Attempt, tuple[Doc | None, bool]] = Batcher(
+            self._begin, observe=BATCH_SIZE.labels("pay begin").observe
         )
+        self._commits: Batcher[tuple[Doc, str], Doc] = Batcher(
+            self._commit, observe=BATCH_SIZE.labels("pay").observe, gate=gate
+        )
+        self._ends: Batcher[End, None] = Batcher(self._end, observe=BATCH_SIZE.labels("pay end").observe)
 
     async def pay(self, order_id: str, *, payment_id: str, source: str, owner: str) -> Doc:
         """Charges a reserved order once. `payment_id` is the attempt: run again, it takes up where it was.
@@ -46,65 +85,117 @@ class OrderPayments:
         Raises OrderNotFound, OrderNotPayable (and no money is kept), PaymentDeclined, and TryAgain while the
         provider does not say what it did.
         """
-        order = await self._order(order_id, owner)
-        if order["state"] == RESERVED and await self._extend(order, payment_id):
-            await self._begin(order, payment_id, source)
+        order, begun = await self._begins.submit(Attempt(order_id, payment_id, source, owner))
+        if order is None:
+            order = await unplaced(self._database, order_id)
+        if order["account_id"] != owner:
+            raise OrderNotFound(order=order_id)
+        if begun:
             await self._authorise(order, payment_id, source)
-            await self._commits.submit((order["hold_id"], payment_id))
+            order = await self._commits.submit((order, payment_id))
         # What became of the order is final by now, whoever brought it about.
-        order = await self._order(order_id, owner)
         if order.get("payment_id") != payment_id:
             await self._let_go(payment_id)
-            raise OrderNotPayable(order=order_id, state=order["state"])
+            raise OrderNotPayable(**states.refusal(order, PAID))
         return await self._capture(order_id, payment_id)
 
     async def drain(self) -> None:
-        """Returns when the commits in hand are done."""
+        """Returns when the steps in hand are done."""
+        await self._begins.drain()
         await self._commits.drain()
+        await self._ends.drain()
 
-    async def _order(self, order_id: str, owner: str) -> Doc:
-        order = await self._database[ORDERS].find_one({"_id": order_id})
-        if order is None or order["account_id"] != owner:
-            raise OrderNotFound(order=order_id)
-        return order
+    # -- steps, each for many payments --
 
-    async def _extend(self, order: Doc, payment_id: str) -> bool:
-        """Whether the hold lasts for a charge. One that has expired is ended: nobody can pay it any more.
+    async def _orders(self, order_ids: Iterable[str]) -> dict[str, Doc]:
+        wanted = sorted(set(order_ids))
+        rows = self._database[ORDERS].find({"_id": {"$in": wanted}}) if wanted else None
+        return {row["_id"]: row async for row in rows} if rows is not None else {}
+
+    async def _begin(self, attempts: list[Attempt]) -> list[tuple[Doc | None, bool]]:
+        """The order of each, and whether it can be charged now."""
+        orders = await self._orders(each.order_id for each in attempts)
+        wanted = [each for each in attempts if _is_payable(orders.get(each.order_id), each.owner)]
+        holds = {each.payment_id: str(orders[each.order_id]["hold_id"]) for each in wanted}
+        begun = await self._lasting(holds) if holds else set[str]()
+        await self._start([each for each in wanted if each.payment_id in begun], orders)
+        orders |= await self._orders(each.order_id for each in wanted if each.payment_id not in begun)
+        return [(orders.get(each.order_id), each.payment_id in begun) for each in attempts]
+
+    async def _lasting(self, holds: Mapping[str, str]) -> set[str]:
+        """Payments whose hold lasts for a charge. One that has expired is ended: nobody can pay it any more.
 
         An attempt that begins before the hold's own time is over may put its end off; one that has begun
         goes on while the hold does.
         """
-        if await self._holds.extend(order["hold_id"], by=hold_for_payment(self._timeout)):
-            return True
-        hold = await self._holds.get(order["hold_id"])
-        if hold is not None and hold["state"] == HELD and hold["expires_at"] > self._clock():
-            return await self._database[PAYMENTS].find_one({"_id": payment_id}) is not None
-        await self._holds.end([order["hold_id"]], cause=HOLD_EXPIRED)
-        return False
+        extended = await self._holds.extend(holds.values(), by=hold_for_payment(self._timeout))
+        late = {payment: hold for payment, hold in holds.items() if hold not in extended}
+        going_on = await self._going_on(late) if late else set[str]()
+        over = {hold for payment, hold in late.items() if payment not in going_on}
+        if over:
+            await self._holds.end(over, cause=HOLD_EXPIRED)
+        return (holds.keys() - late.keys()) | going_on
 
-    async def _begin(self, order: Doc, payment_id: str, source: str) -> None:
-        fields = {
-            "order_id": order["_id"],
-            "amount": order["net"],
-            "currency": order["currency"],
-            "source": source,
-            "created_at": self._clock(),
-            "state": "started",
+    async def _going_on(self, late: Mapping[str, str]) -> set[str]:
+        query = {
+            "_id": {"$in": sorted(set(late.values()))},
+            "state": HELD,
+            "expires_at": {"$gt": self._clock()},
         }
-        query = {"_id": payment_id}
-        await self._database[PAYMENTS].update_one(query, {"$setOnInsert": fields}, upsert=True)
+        held = {row["_id"] async for row in self._database[HOLDS].find(query, {"_id": 1})}
+        begun = self._database[PAYMENTS].find({"_id": {"$in": sorted(late)}}, {"_id": 1})
+        return {row["_id"] async for row in begun if late[row["_id"]] in held}
+
+    async def _start(self, attempts: Sequence[Attempt], orders: Mapping[str, Doc]) -> None:
+        """Writes the payments; those that are there already stay as they are."""
+        if not attempts:
+            return
+        now = self._clock()
+        rows = [
+            started(each.payment_id, orders[each.order_id], source=each.source, at=now) for each in attempts
+        ]
+        try:
+            await self._database[PAYMENTS].insert_many(rows, ordered=False)
+        except BulkWriteError as error:
+            if any(each["code"] != DUPLICATE_KEY for each in error.details["writeErrors"]):
+                raise
+
+    async def _commit(self, wanted: list[tuple[Doc, str]]) -> list[Doc]:
+        """Sells what is still held; the orders as they are then."""
+        first: dict[str, str] = {}
+        for order, payment_id in wanted:
+            first.setdefault(order["hold_id"], payment_id)
+        await self._holds.end(first, cause=HOLD_PAID, facts=first)
+        orders = await self._orders(order["_id"] for order, _ in wanted)
+        return [orders[order["_id"]] for order, _ in wanted]
+
+    async def _end(self, ends: list[End]) -> list[None]:
+        changes, now = Changes(), self._clock()
+        groups: dict[tuple[str, str | None], list[str]] = {}
+        for each in ends:
+            groups.setdefault((each.state, each.reason), []).append(each.payment_id)
+        for (state, reason), ids in groups.items():
+            # The provider's word is the last: money that came is told of, whatever was told before.
+            before = BEFORE_CAPTURE if state == "captured" else (STARTED,)
+            query = {"_id": {"$in": ids}, "state": {"$in": list(before)}}
+            fields = {"state": state, "reason": reason, "ended_at": now}
+            changes.update(PAYMENTS, query, {"$set": fields}, expect=None, name="payments to end")
+        await changes.commit(self._database)
+        return [None] * len(ends)
+
+    # -- the provider --
 
     async def _authorise(self, order: Doc, payment_id: str, source: str) -> None:
-        amount = Money(amount=order["net"], currency=order["currency"])
+        amount = Money(amount=due(order), currency=order["currency"])
         try:
             charge = await self._provider.authorise(key=payment_id, amount=amount, source=source)
         except ProviderTimeout:
             charge = await self._ask(payment_id)
         if charge.status == "declined":
-            await self._end(payment_id, "declined", reason=charge.reason)
+            await self._ends.submit(End(payment_id, "declined", charge.reason))
             raise PaymentDeclined(payment=payment_id, reason=charge.reason)
         if charge.status == "voided":
-            raise OrderNotPayable(order=order["_id"], reason="the charge was voided")
+            raise PaymentDeclined(payment=payment_id, reason="voided")
 
     async def _ask(self, payment_id: str) -> Charge:
         """What became of a charge that was not answered. Raises TryAgain where nobody knows."""
@@ -117,13 +208,6 @@ class OrderPayments:
             raise TryAgain(msg, seconds=RECONCILE_AFTER)
         return charge
 
-    async def _commit(self, wanted: list[tuple[str, str]]) -> list[None]:
-        first: dict[str, str] = {}
-        for hold_id, payment_id in wanted:
-            first.setdefault(hold_id, payment_id)
-        await self._holds.end(first, cause=HOLD_PAID, facts=first)
-        return [None] * len(wanted)
-
     async def _capture(self, order_id: str, payment_id: str) -> Doc:
         try:
             charge = await self._provider.capture(key=payment_id)
@@ -132,7 +216,7 @@ class OrderPayments:
         if charge.status != "captured":
             # Goods are sold and no money came: for people to see, as a dead job.
             raise CaptureRefused(f"{payment_id} is {charge.status}: {charge.reason}")
-        await self._end(payment_id, "captured")
+        await self._ends.submit(End(payment_id, "captured"))
         return {"order_id": order_id, "order_state": PAID, "payment_id": payment_id}
 
     async def _let_go(self, payment_id: str) -> None:
@@ -145,8 +229,8 @@ class OrderPayments:
             raise TryAgain(str(error), seconds=RECONCILE_AFTER) from error
         # One that was declined stays so.
         reason = charge.reason or "the order could not be paid any more"
-        await self._end(payment_id, charge.status, reason=reason)
+        await self._ends.submit(End(payment_id, charge.status, reason))
 
-    async def _end(self, payment_id: str, state: str, *, reason: str | None = None) -> None:
-        fields: Mapping[str, Any] = {"state": state, "reason": reason, "ended_at": self._clock()}
-        await self._database[PAYMENTS].update_one({"_id": payment_id, "state": "started"}, {"$set": fields})
+
+def _is_payable(order: Doc | None, owner: str) -> bool:
+    return order is not None and order["account_id"] == owner and order["state"] == RESERVED

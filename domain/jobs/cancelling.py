@@ -1,0 +1,90 @@
+"""Cancelling a job, with what its end means to others, in one transaction."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from domain.changes import Changes, Database, Doc, GuardFailed
+from domain.errors import JobFinished, JobRunning, NotFound, TryAgain
+from domain.events.models import NewEvent
+from domain.events.service import Events
+from domain.jobs.models import JOBS
+from domain.jobs.rules import CANCELLED, DEAD, QUEUED, RUNNING, step
+from domain.jobs.signals import JobSignals
+from domain.values import Clock
+
+#: How often a cancel is tried again where somebody else told an event of the same account.
+TRIES = 8
+_GUARD = "job to cancel"
+
+#: What is told where a job of a kind is cancelled; it is handed the job as it was, and the reason.
+CancelHook: TypeAlias = Callable[[Doc, str | None], Sequence[NewEvent]]
+
+
+class Cancelling:
+    """Cancels jobs that have had no effect yet."""
+
+    def __init__(self, *, database: Database, signals: JobSignals, events: Events, clock: Clock) -> None:
+        self._database = database
+        self._signals = signals
+        self._events = events
+        self._clock = clock
+        self._hooks: dict[str, CancelHook] = {}
+
+    def on_cancel(self, kind: str, hook: CancelHook) -> None:
+        """Registers what is told of a cancelled job of the kind."""
+        self._hooks[kind] = hook
+
+    async def cancel(self, job_id: str, *, owner: str | None, by: str, reason: str | None = None) -> Doc:
+        """As `Jobs.cancel`, which has the rules."""
+        note = f"by {by}: {reason}" if reason else f"by {by}"
+        for _ in range(TRIES):
+            job = await self._find(job_id, owner)
+            hook = self._hooks.get(job["kind"])
+            try:
+                cancelled = await self._try(job_id, owner, note, list(hook(job, reason)) if hook else [])
+            except GuardFailed:
+                continue
+            job = await self._find(job_id, owner)
+            if cancelled:
+                self._signals.ended([job])
+            _require_cancelled(job)
+            return job
+        msg = "others kept recording events of the same account"
+        raise TryAgain(msg)
+
+    async def _find(self, job_id: str, owner: str | None) -> Doc:
+        job = await self._database[JOBS].find_one({"_id": job_id})
+        if job is None or (owner is not None and job["owner"] != owner):
+            raise NotFound(job=job_id)
+        return job
+
+    async def _try(self, job_id: str, owner: str | None, note: str, events: Sequence[NewEvent]) -> bool:
+        """Whether the job was one to cancel. Raises GuardFailed where only an event's number was taken."""
+        now, changes = self._clock(), Changes()
+        # A job that is settled in batches has its effect with its end, and never an attempt.
+        untouched: Doc = {"state": {"$in": [QUEUED, DEAD]}, "attempt_id": None}
+        query: Doc = {"_id": job_id}
+        query |= {"$or": [untouched, {"state": DEAD}]} if owner is None else {"owner": owner, **untouched}
+        update = {
+            "$set": {"state": CANCELLED, "finished_at": now},
+            "$push": {"history": step(CANCELLED, now, note)},
+        }
+        changes.update(JOBS, query, update, expect=1, name=_GUARD)
+        owners = [event.account_id for event in events]
+        cursors = await self._events.cursors(owners) if owners else {}
+        recorded = self._events.record(changes, events, cursors=cursors, at=now)
+        try:
+            await changes.commit(self._database)
+        except GuardFailed as error:
+            if _GUARD in error.guards:
+                return False
+            raise
+        self._events.publish(recorded)
+        return True
+
+
+def _require_cancelled(job: Doc) -> None:
+    if job["state"] in (RUNNING, QUEUED, DEAD):
+        raise JobRunning(job=job["_id"], state=job["state"])
+    if job["state"] != CANCELLED:
+        raise JobFinished(job=job["_id"], state=job["state"])
