@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from fastapi import Response
 from pydantic_core import to_json
 
+from api.cursors import encode
 from api.deps import Caller
 from domain.jobs.commands import Command
 from domain.jobs.models import Accepted
@@ -39,7 +40,10 @@ def accepted(job: Accepted, *, state: str, **links: str) -> Response:
     return json(body, 202, headers)
 
 
-def page(rows: Sequence[Row], limit: int, cursor: Callable[[Row], str]) -> tuple[list[Row], str | None]:
-    """The page, and where the next one begins: `rows` was asked for with one more than `limit`."""
+def page(rows: Sequence[Row], limit: int, key: Callable[[Row], Any]) -> tuple[list[Row], str | None]:
+    """The page and its `next_cursor`, which holds the `key` of the last row shown, see `api.cursors`.
+
+    `rows` was asked for with one more than `limit`.
+    """
     shown = list(rows[:limit])
-    return shown, cursor(shown[-1]) if len(rows) > limit else None
+    return shown, encode(key(shown[-1])) if len(rows) > limit else None

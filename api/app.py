@@ -1,30 +1,75 @@
 """The app factory. Nothing is opened before the app's lifespan begins."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import HTMLResponse
 
-from api import errors, openapi
+from api import docs_page, errors, openapi
+from api.access import access_log
 from api.backlog import Backlog
 from api.gate import Gate, LoadShedding
 from api.middleware import BodyLimit, CompressedReads, RequestContext
-from api.routes import auth, events, health, inventory, jobs, orders, products, reservations
+from api.routes import (
+    accounts,
+    audit,
+    auth,
+    carts,
+    checkout,
+    discounts,
+    events,
+    health,
+    inventory,
+    jobs,
+    keys,
+    locations,
+    me,
+    movements,
+    order_life,
+    orders,
+    payments,
+    products,
+    reservations,
+    search,
+    transfers,
+)
 from api.waiting import Stopping
 from domain.bootstrap import open_services
-from domain.observe import hot_log, logger
+from domain.observe import logger
 from domain.settings import Settings
 
 log = logger(__name__)
 
 #: In the order in which they are looked through: the busiest first.
-FEATURES = (orders, jobs, reservations, products, inventory, events, auth, health)
+FEATURES = (
+    orders, order_life, payments, jobs, reservations, carts, checkout, search, transfers, products,
+    inventory, movements, locations, audit, discounts, events, auth, me, keys, accounts, health,
+)  # fmt: skip
 #: Headers beyond the simple ones that browsers may send, and read.
-SENT = ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-ID"]
-READ = ["Location", "Retry-After", "Idempotent-Replayed", "X-Request-ID"]
+SENT = [
+    "Authorization",
+    "Cart-Token",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "Last-Event-ID",
+    "X-API-Key",
+    "X-Request-ID",
+]
+READ = [
+    "ETag",
+    "Idempotent-Replayed",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Request-ID",
+]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -37,28 +82,39 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="A worker-centric job platform for commerce.",
         openapi_tags=openapi.TAGS,
         openapi_url="/openapi.json" if docs else None,
-        docs_url="/docs" if docs else None,
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
         routes=[route for feature in FEATURES for route in feature.routes.routes],
         lifespan=partial(_lifespan, settings=settings),
     )
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
+    if docs:
+        app.add_route("/docs", partial(_docs, app), include_in_schema=False)
     errors.install(app)
     _add_middleware(app, settings)
     return app
+
+
+async def _docs(app: FastAPI, _request: Request) -> Response:
+    return HTMLResponse(docs_page.render(app.openapi()))
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
     opened = False
     try:
-        async with open_services(settings) as services, services.signals.listening():
+        async with (
+            open_services(settings) as services,
+            services.signals.listening(),
+            services.accounts.listening(),
+        ):
             opened = True
             app.state.services = services
             app.state.backlog = Backlog(services)
+            app.state.gate.store_wait = services.store_wait
             app.state.stopping = Stopping()
+            app.state.warming = asyncio.create_task(services.search.warm())
             log.info("api.started")
             yield
             app.state.stopping.set()
@@ -71,8 +127,12 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """The last one added is the first that a request meets."""
-    app.add_middleware(BodyLimit, limit=settings.api.max_body_bytes)
-    gate = Gate(settings.api.max_concurrency)
+    app.add_middleware(
+        BodyLimit,
+        limit=settings.api.max_body_bytes,
+        files={transfers.IMPORTS: settings.catalog.max_import_bytes},
+    )
+    gate = Gate(settings.api.max_concurrency, longest_wait=settings.api.max_store_wait.total_seconds())
     app.state.gate = gate
     app.add_middleware(LoadShedding, gate=gate)
     app.add_middleware(CompressedReads, minimum_size=1024, compresslevel=5)
@@ -80,8 +140,10 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.api.cors_origins,
+            # A page of any origin may call the API then, and must not do so as whoever is logged in.
+            allow_credentials="*" not in settings.api.cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=SENT,
             expose_headers=READ,
         )
-    app.add_middleware(RequestContext, log_access=hot_log(settings.log, "api.requests"))
+    app.add_middleware(RequestContext, log_access=access_log(settings.log))

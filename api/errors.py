@@ -22,6 +22,8 @@ from domain.errors import (
     IdempotencyKeyReused,
     Invalid,
     NotFound,
+    StaleRevision,
+    TooManyRequests,
     TryAgain,
     Unauthenticated,
     Unavailable,
@@ -36,8 +38,10 @@ STATUSES: Mapping[type[DomainError], int] = {
     Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
+    StaleRevision: 412,
     Invalid: 422,
     IdempotencyKeyReused: 422,
+    TooManyRequests: 429,
     Unavailable: 503,
 }
 PROBLEM_JSON = "application/problem+json"
@@ -140,6 +144,8 @@ def _domain_error(request: Request, error: DomainError) -> Response:
     if status == HTTPStatus.UNAUTHORIZED:
         tried = ', error="invalid_token"' if "authorization" in request.headers else ""
         headers = {"WWW-Authenticate": CHALLENGE + tried}
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        headers = {"Retry-After": str(facts["retry_after"])}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers, facts = RETRY_AFTER, {}
     return problem(

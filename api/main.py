@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import create_app
+from api.connection import Connection
 from api.supervisor import stop_with_parent, supervise
 from domain.observe import configure_logging, logger
 from domain.settings import Api, Settings
+from domain.startup import Misconfigured, load_settings
 
 log = logger(__name__)
 
@@ -27,7 +28,11 @@ MULTIPROC = "PROMETHEUS_MULTIPROC_DIR"
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves until SIGTERM or SIGINT. 0 after a clean stop; 1 without a port or without services."""
     asked = _parser().parse_args(argv)
-    settings = Settings()
+    try:
+        settings = load_settings()
+    except Misconfigured as error:
+        print(f"api: {error}", file=sys.stderr)  # noqa: T201 - how to log is a setting, too
+        return 1
     configure_logging(settings.log)
     if asked.lifeline is not None:
         stop_with_parent(asked.lifeline)
@@ -102,12 +107,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fd", type=int, help="serve on this inherited socket, in one process")
     parser.add_argument("--lifeline", type=int, help="stop when this inherited pipe is closed")
     return parser
-
-
-class Connection(HttpToolsProtocol):
-    """Tells the app of a stop at its beginning, so that waits and streams end and the stop is quick."""
-
-    def shutdown(self) -> None:
-        """As uvicorn calls it on each open connection, before it waits for them."""
-        self.app.state.stopping.set()
-        super().shutdown()

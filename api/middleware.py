@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections.abc import Mapping
 from time import perf_counter
 
 from prometheus_client import Counter, Histogram
@@ -9,9 +10,11 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
+from api.access import AccessLog, Answered
+from api.docs_page import POLICY
 from api.errors import BadRequest, failed, problem_of
 from api.gate import ALWAYS_OPEN
-from domain.observe import HotLog, logger
+from domain.observe import logger
 
 log = logger(__name__)
 
@@ -30,7 +33,8 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 STREAM = "/v1/stream"
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{8,128}")
-_HEADERS = [
+#: On every answer.
+SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -38,22 +42,15 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-site"),
 ]
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-#: The documentation's page is the only thing here that a browser runs.
-_DOCS_POLICY = (
-    b"content-security-policy",
-    (
-        b"default-src 'none'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-        b"style-src 'unsafe-inline' https://cdn.jsdelivr.net; img-src data: https://fastapi.tiangolo.com; "
-        b"connect-src 'self'; frame-ancestors 'none'"
-    ),
-)
+#: The documentation's page has a style of its own.
+_DOCS_POLICY = (b"content-security-policy", POLICY)
 _NO_STORE = (b"cache-control", b"no-store")
 
 
 class RequestContext:
     """Gives each request its id, headers, metrics and one log line; answers what nobody else could."""
 
-    def __init__(self, app: ASGIApp, log_access: HotLog) -> None:
+    def __init__(self, app: ASGIApp, log_access: AccessLog) -> None:
         self._app = app
         self._log_access = log_access
 
@@ -65,7 +62,8 @@ class RequestContext:
         begun = perf_counter()
         request_id = _request_id(scope)
         answer = _Answer(send, request_id, docs=scope["path"] == "/docs", bodiless=scope["method"] == "HEAD")
-        scope = {**scope, "request_id": request_id, "method": _routed_method(scope)}
+        sent = {"sent_method": scope["method"], "method": _routed_method(scope)}
+        scope = {**scope, **sent, "request_id": request_id, "answer_headers": answer.more}
         tokens = bind_contextvars(request_id=request_id)
         try:
             await self._app(scope, receive, answer)
@@ -81,7 +79,7 @@ class RequestContext:
 class _Answer:
     """`send` with the headers that every answer has."""
 
-    __slots__ = ("_bodiless", "_docs", "_request_id", "_send", "status")
+    __slots__ = ("_bodiless", "_docs", "_request_id", "_send", "length", "more", "status")
 
     def __init__(self, send: Send, request_id: str, *, docs: bool, bodiless: bool) -> None:
         self._send = send
@@ -90,17 +88,24 @@ class _Answer:
         self._bodiless = bodiless
         #: 0 until the answer has begun.
         self.status = 0
+        #: Bytes of the body that were sent.
+        self.length = 0
+        #: What a dependency adds, whatever the answer will be.
+        self.more: list[tuple[bytes, bytes]] = []
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message["headers"], *_HEADERS, (b"x-request-id", self._request_id.encode())]
+            own = (b"x-request-id", self._request_id.encode())
+            headers = [*message["headers"], *SECURITY_HEADERS, *self.more, own]
             headers.append(_DOCS_POLICY if self._docs else _POLICY)
             if all(name != b"cache-control" for name, _ in message["headers"]):
                 headers.append(_NO_STORE)
             message = {**message, "headers": headers}
         elif self._bodiless and message["type"] == "http.response.body":
             message = {**message, "body": b""}
+        else:
+            self.length += len(message.get("body", b""))
         await self._send(message)
 
 
@@ -117,23 +122,13 @@ def _routed_method(scope: Scope) -> str:
     return "GET" if method == "HEAD" and scope["path"] != STREAM else method
 
 
-def _record(scope: Scope, answer: _Answer, seconds: float, log_access: HotLog) -> None:
+def _record(scope: Scope, answer: _Answer, seconds: float, log_access: AccessLog) -> None:
     template = getattr(scope.get("route"), "path", "unmatched")
     method = scope["method"] if scope["method"] in METHODS else "OTHER"
     REQUESTS.labels(method, template, answer.status).inc()
     REQUEST_SECONDS.labels(method, template).observe(seconds)
     if scope["path"] not in ALWAYS_OPEN:
-        log_access(
-            "request",
-            {
-                "method": method,
-                "route": template,
-                "status": answer.status,
-                "ms": round(seconds * 1000, 1),
-                "account_id": scope.get("account_id"),
-                "request_id": scope["request_id"],
-            },
-        )
+        log_access(Answered(scope, template, method, answer.status, answer.length, seconds))
 
 
 def _without_trace(send: Send) -> Send:
@@ -148,18 +143,21 @@ def _without_trace(send: Send) -> Send:
 class BodyLimit:
     """Refuses bodies past the limit: by their announced length, or once that much has come."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, files: Mapping[str, int]) -> None:
+        """`files` has the limits of paths that take files."""
         self._app = app
         self._limit = limit
+        self._files = files
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI calls it."""
         if scope["type"] == "http":
+            limit = self._files.get(scope["path"], self._limit)
             length = next((value for name, value in scope["headers"] if name == b"content-length"), None)
             if length is None:
-                receive = _counted(receive, self._limit)
-            elif not length.isdigit() or int(length) > self._limit:
-                await problem_of(_too_large(self._limit), scope.get("request_id"))(scope, receive, send)
+                receive = _counted(receive, limit)
+            elif not length.isdigit() or int(length) > limit:
+                await problem_of(_too_large(limit), scope.get("request_id"))(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.body import JsonBody
+from api.deps import BEARER
 from api.errors import PROBLEM_JSON
 from api.schemas.common import Problem
 from api.submission import Submits
@@ -21,19 +22,25 @@ _NOT_OURS = ("HTTPValidationError", "ValidationError")
 TAGS = [
     {"name": "orders", "description": "Placed, paid and cancelled by jobs."},
     {"name": "reservations", "description": "Stock held before there is an order."},
+    {"name": "carts", "description": "What somebody means to buy: an account, or whoever has the token."},
+    {"name": "checkout", "description": "What it would cost: quotes, rates of shipping and tax."},
     {"name": "jobs", "description": "What was accepted, and what became of it."},
     {"name": "events", "description": "What happened: to replay, or to follow."},
     {"name": "products", "description": "The catalogue."},
+    {"name": "discounts", "description": "Codes and automatic ones: what they take off, and who used them."},
     {"name": "inventory", "description": "Stock per SKU and location."},
-    {"name": "accounts", "description": "Registration and tokens."},
+    {"name": "accounts", "description": "Registration, tokens, sessions and API keys."},
     {"name": "health", "description": "Probes, metrics and keys."},
 ]
+
+#: The other way to show an API key.
+API_KEY = {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."}
 
 Responses = dict[int | str, dict[str, Any]]
 
 
 def problems(*statuses: int) -> Responses:
-    """Documents problems with these statuses. 401, 403, 422 and 503 go without saying."""
+    """Documents problems with these statuses. 401, 403, 422 and 503, and a wrong body, go without saying."""
     return {status: {"description": HTTPStatus(status).phrase} for status in statuses}
 
 
@@ -53,10 +60,13 @@ def document(app: FastAPI) -> dict[str, Any]:
         if body.examples:
             content["examples"] = body.examples
         operation = schema["paths"][route.path_format][next(iter(route.methods or ())).lower()]
-        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+        operation["requestBody"] = {"required": body.required, "content": {"application/json": content}}
+    schema["components"].setdefault("securitySchemes", {})["apiKey"] = API_KEY
     for path in schema["paths"].values():
         for operation in path.values():
             _problems(operation)
+            if operation.get("security") == [{BEARER: []}]:
+                operation["security"].append({"apiKey": []})
     return schema
 
 
@@ -71,8 +81,11 @@ def _bodies(app: FastAPI) -> Iterator[tuple[APIRoute, JsonBody[Any]]]:
 
 def _problems(operation: dict[str, Any]) -> None:
     responses = operation["responses"]
-    if operation.get("security"):
-        responses |= {str(status): each for status, each in problems(401, 403).items()}
+    implied = [*((401, 403, 429) if operation.get("security") else ())]
+    implied += [400, 413, 415] if "requestBody" in operation else []
+    responses |= {
+        str(status): each for status, each in problems(*implied).items() if str(status) not in responses
+    }
     responses |= {"422": {}, "503": responses.get("503", {})}
     for status, response in responses.items():
         own = "content" in response and "HTTPValidationError" not in str(response["content"])

@@ -8,8 +8,7 @@ from typing import Any
 from fastapi import Request
 from pymongo.errors import PyMongoError
 
-from api.deps import Caller, bearer
-from domain.errors import Unauthenticated
+from api.deps import Caller
 from domain.events.rules import account_channel, envelope
 from domain.observe import logger
 
@@ -36,22 +35,24 @@ async def follow(request: Request, caller: Caller, after: int) -> AsyncIterator[
                 yield "retry: 1000\n\n"
                 async for text in feed.replay():
                     yield text
-                async for payload in _payloads(request, told):
+                async for payload in _payloads(request, caller, told):
                     async for text in feed.take(payload):
                         yield text
         except PyMongoError as error:
             log.warning("a stream ends: the store is away", error=type(error).__name__)
 
 
-async def _payloads(request: Request, told: AsyncIterator[str]) -> AsyncIterator[str | None]:
-    """What the channel tells; None after each `HEARTBEAT` of silence. Ends with the process or the token."""
-    token, authenticate = bearer(request), request.app.state.services.accounts.authenticate
+async def _payloads(request: Request, caller: Caller, told: AsyncIterator[str]) -> AsyncIterator[str | None]:
+    """What the channel tells; None after each `HEARTBEAT` of silence.
+
+    Ends with the process, the token, and its session: nothing is told once that is revoked.
+    """
     stopping = request.app.state.stopping
     coming = asyncio.ensure_future(anext(told))
     try:
         while True:
             await stopping.first_of([coming], seconds=HEARTBEAT)
-            if stopping.now or _expired(authenticate, token):
+            if stopping.now or not await caller.still_in():
                 return
             if not coming.done():
                 yield None
@@ -61,14 +62,6 @@ async def _payloads(request: Request, told: AsyncIterator[str]) -> AsyncIterator
             yield payload
     finally:
         coming.cancel()
-
-
-def _expired(authenticate: Any, token: str) -> bool:
-    try:
-        authenticate(token)
-    except Unauthenticated:
-        return True
-    return False
 
 
 class _Feed:

@@ -31,6 +31,8 @@ class Batcher(Generic[Item, Result]):
       max_size: the most items of one batch.
       linger: seconds to gather before a batch starts that found the batcher idle.
       observe: told each batch's size.
+      gate: held while a batch is at work. Batchers that share one take turns, and gather while they wait:
+        where they compete for the same documents, that makes fewer and larger batches.
     """
 
     def __init__(
@@ -40,7 +42,9 @@ class Batcher(Generic[Item, Result]):
         max_size: int = 64,
         linger: float = 0.0,
         observe: Observe | None = None,
+        gate: asyncio.Lock | None = None,
     ) -> None:
+        self._gate = gate or asyncio.Lock()
         self._apply = apply
         self._max_size = max_size
         self._linger = linger
@@ -75,11 +79,15 @@ class Batcher(Generic[Item, Result]):
     async def _run(self) -> None:
         await asyncio.sleep(self._linger)
         while self._waiting:
-            size = min(self._max_size, len(self._waiting))
-            batch = [self._waiting.popleft() for _ in range(size)]
-            if self._observe is not None:
-                self._observe(size)
-            await self._settle(batch)
+            async with self._gate:
+                await self._next()
+
+    async def _next(self) -> None:
+        size = min(self._max_size, len(self._waiting))
+        batch = [self._waiting.popleft() for _ in range(size)]
+        if self._observe is not None:
+            self._observe(size)
+        await self._settle(batch)
 
     async def _settle(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         results: Sequence[Result | BaseException]

@@ -187,5 +187,17 @@ async def update_all(
     return _matched(result)
 
 
+async def update_together(
+    database: Database, operations: Sequence[Any], *, seconds: float = 10.0
+) -> dict[int, int]:
+    """As `update_all`, in one transaction: outside of one, every single update is a durable write of its own.
+
+    Run again after a commit whose answer was lost, an update matches what the first run left.
+    """
+    with pymongo.timeout(seconds):
+        async with database.client.start_session(causal_consistency=False) as session:
+            return await session.with_transaction(lambda live: update_all(database, operations, session=live))
+
+
 def _matched(result: ClientBulkWriteResult) -> dict[int, int]:
     return {index: each.matched_count for index, each in result.update_results.items()}

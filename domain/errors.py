@@ -36,6 +36,20 @@ class Conflict(DomainError):
     message = "The state of the thing does not allow this."
 
 
+class InvalidTransition(Conflict):
+    """The thing cannot go from its `state` to the one that is `wanted`; `allowed` has those that it can."""
+
+    code = "invalid_transition"
+    message = "This cannot follow on its state."
+
+
+class StaleRevision(DomainError):
+    """The thing was edited since the caller read it; nothing was changed."""
+
+    code = "stale_revision"
+    message = "This was edited since it was read. Read it again."
+
+
 class Invalid(DomainError):
     """The input is well-formed but cannot be accepted."""
 
@@ -114,6 +128,34 @@ class UnknownSku(Invalid):
     message = "There is no product with this SKU."
 
 
+class NotForSale(Conflict):
+    """The product was for sale and is no longer. `skus` says which."""
+
+    code = "not_for_sale"
+    message = "This is no longer for sale."
+
+
+class UnknownLocation(Invalid):
+    """No such location, or one that was deleted."""
+
+    code = "unknown_location"
+    message = "There is no location with this code."
+
+
+class LocationTaken(Conflict):
+    """The code is, or was, that of another location: movements name it for good."""
+
+    code = "location_taken"
+    message = "There is, or was, another location with this code."
+
+
+class LocationInUse(Conflict):
+    """A location that has units, or the default one, is not deleted."""
+
+    code = "location_in_use"
+    message = "A location that has stock, and the default one, cannot be deleted."
+
+
 class BelowReserved(Conflict):
     """An adjustment would take stock that is held for orders."""
 
@@ -163,18 +205,51 @@ class OrderNotFound(NotFound):
     message = "There is no such order."
 
 
-class OrderNotPayable(Conflict):
+class OrderNotPayable(InvalidTransition):
     """Only a reserved order whose hold has not expired can be paid."""
 
-    code = "order_not_payable"
     message = "The order cannot be paid in its state."
 
 
-class OrderNotCancellable(Conflict):
+class OrderNotCancellable(InvalidTransition):
     """Only a pending or reserved order can be cancelled."""
 
-    code = "order_not_cancellable"
     message = "The order cannot be cancelled in its state."
+
+
+class NothingLeft(Conflict):
+    """Every unit of the order is refunded already, or sent."""
+
+    code = "nothing_left"
+    message = "Nothing of the order is left for this."
+
+
+class TooManyUnits(Conflict):
+    """More units than the order has left. `lines` says of which SKU."""
+
+    code = "too_many_units"
+    message = "The order does not have so many units left."
+
+
+class RefundRefused(Conflict):
+    """The payment provider did not pay the money back; it can be asked again, as another refund."""
+
+    code = "refund_refused"
+    message = "The payment provider refused the refund."
+
+
+class NoticeMismatch(Conflict):
+    """What a payment provider told does not fit the payment; somebody has to look at it."""
+
+    code = "notice_mismatch"
+    message = "The notice does not fit the payment."
+
+
+class WebhookRefused(Unauthenticated):
+    """The signature or the time of a webhook call is wrong, or there is no secret to tell."""
+
+    code = "webhook_refused"
+    message = "The signature cannot be accepted."
 
 
 class PaymentDeclined(Conflict):
@@ -184,11 +259,151 @@ class PaymentDeclined(Conflict):
     message = "The payment provider declined."
 
 
+class CartNotFound(NotFound):
+    """The cart does not exist, has expired, or the token is not its own."""
+
+    code = "cart_not_found"
+    message = "There is no such cart."
+
+
+class CartEmpty(Conflict):
+    """There is nothing in the cart to order."""
+
+    code = "cart_empty"
+    message = "The cart is empty."
+
+
+class CartChanged(Conflict):
+    """The cart is not as it was, or prices of its lines are not; nothing was ordered."""
+
+    code = "cart_changed"
+    message = "The cart, or a price in it, has changed. Look at it again."
+
+
+class CartLimit(Invalid):
+    """The cart would hold more than carts may. `limit` names which, `most` how many."""
+
+    code = "cart_limit"
+    message = "A cart does not hold so much."
+
+
+class QuoteNotFound(NotFound):
+    """The quote does not exist, or is not the caller's."""
+
+    code = "quote_not_found"
+    message = "There is no such quote."
+
+
+class QuoteExpired(Conflict):
+    """The quote is too old. `changes` says what would be different now."""
+
+    code = "quote_expired"
+    message = "The quote has expired."
+
+
+class QuoteChanged(Conflict):
+    """What was quoted costs something else now. `changes` says what."""
+
+    code = "quote_changed"
+    message = "Prices have changed since the quote was made."
+
+
+class QuoteUsed(Conflict):
+    """The quote was ordered; a quote is good for one order."""
+
+    code = "quote_used"
+    message = "The quote was ordered already."
+
+
+class NoShippingTo(Invalid):
+    """There is no rate for the country, the currency or the weight; `reason` says which."""
+
+    code = "no_shipping_to"
+    message = "This cannot be sent there."
+
+
+class DiscountNotFound(NotFound):
+    """There is no such discount."""
+
+    code = "discount_not_found"
+    message = "There is no such discount."
+
+
+class DiscountInvalid(Invalid):
+    """What the discount says cannot be. `errors` names each of the rules that it breaks."""
+
+    code = "discount_invalid"
+    message = "The discount breaks a rule."
+
+
+class DiscountRefused(Conflict):
+    """A code that the order names does not apply. `refusals` has each with its `reason`."""
+
+    code = "discount_refused"
+    message = "A discount code does not apply."
+
+
+class CodeTaken(Conflict):
+    """A discount with this code exists; upper and lower case are the same."""
+
+    code = "code_taken"
+    message = "There is a discount with this code."
+
+
 class EmailTaken(Conflict):
     """An account with this address exists."""
 
     code = "email_taken"
     message = "There is an account with this email address."
+
+
+class RefreshTokenReused(Unauthenticated):
+    """A refresh token was shown that had been replaced: somebody has a copy. The session is over."""
+
+    code = "refresh_token_reused"
+    message = "This refresh token was used before. Its session has been ended: log in again."
+
+
+class SessionRequired(Forbidden):
+    """Only somebody who has logged in may do this; an API key may not."""
+
+    code = "session_required"
+    message = "This needs somebody who has logged in, not an API key."
+
+
+class TooManyRequests(DomainError):
+    """The limit of an account, address or key is reached. `retry_after` is in seconds."""
+
+    code = "too_many_requests"
+    message = "There were too many requests. Try again later."
+
+
+class TooManyKeys(Conflict):
+    """The account has as many live API keys as one may have."""
+
+    code = "too_many_api_keys"
+    message = "The account has as many API keys as it may have. Revoke one first."
+
+
+class KeyNotRotatable(Conflict):
+    """The API key was rotated before, is revoked, or has expired."""
+
+    code = "api_key_not_rotatable"
+    message = "This API key was rotated before, or has ended."
+
+
+class OpsAccount(Conflict):
+    """Accounts of ops people are made and changed on the server only."""
+
+    code = "ops_account"
+    message = "An ops account is changed on the server only."
+
+
+class SigningKeySet(Conflict):
+    """The signing keys are a setting; they are rotated there."""
+
+    code = "signing_key_set"
+    message = "The signing keys are a setting. Rotate them there."
 
 
 class SkuTaken(Conflict):
@@ -198,8 +413,64 @@ class SkuTaken(Conflict):
     message = "There is a product with this SKU."
 
 
+class SlugTaken(Conflict):
+    """Another product has this slug."""
+
+    code = "slug_taken"
+    message = "There is a product with this slug."
+
+
+class OptionsTaken(Conflict):
+    """Two variants of a product have the same options. `skus` says which."""
+
+    code = "options_taken"
+    message = "A product has one variant for each combination of options."
+
+
+class UnknownProductType(Invalid):
+    """No product type has this name. `known` has those that there are."""
+
+    code = "unknown_product_type"
+    message = "There is no product type with this name."
+
+
+class InvalidAttributes(Invalid):
+    """The attributes are not those of the product's type. `errors` names fields."""
+
+    code = "invalid_attributes"
+    message = "The attributes are not those of the product's type."
+
+
+class InvalidQuery(Invalid):
+    """The question to the catalogue breaks rules. `errors` names each of them."""
+
+    code = "invalid_query"
+    message = "The query breaks rules of the search."
+
+
 class ServiceAway(Unavailable):
     """A service that a process cannot start without is away."""
 
     code = "service_away"
     message = "A service that this process needs is away."
+
+
+class UnreadableFile(Invalid):
+    """A file is not of the form that it was said to be. `line` and `reason` say where and why."""
+
+    code = "unreadable_file"
+    message = "The file cannot be read."
+
+
+class TooManyErrors(Invalid):
+    """An import was given up: more rows were refused than a report can hold."""
+
+    code = "too_many_errors"
+    message = "Too many rows were refused."
+
+
+class NotReady(Conflict):
+    """What was asked for is not there yet, or will never be. `state` is its job's."""
+
+    code = "not_ready"
+    message = "This is not ready."

@@ -26,6 +26,19 @@ class QueueDepth:
     consumers: int
 
 
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """One process's connections to one service. None where the client library does not tell."""
+
+    open: int
+    #: With a command on it.
+    in_use: int | None = None
+    #: Callers that wait: for a connection, or for RabbitMQ's confirms.
+    waiting: int | None = None
+    #: Attempts to get a connection that failed, since the start.
+    failed: int | None = None
+
+
 class JobQueue(Protocol):
     """The broker as a publisher sees it."""
 
@@ -96,11 +109,62 @@ class Cache(Protocol):
     async def put(self, items: Mapping[str, str], *, seconds: int) -> None:
         """Sets all in one pipeline."""
 
+    async def add(self, items: Mapping[str, str], *, seconds: int) -> None:
+        """Sets those that are not there; what is there stays, and its time, too."""
+
     async def drop(self, keys: Sequence[str]) -> None:
         """Deletes the keys."""
 
     async def ping(self) -> None:
         """Raises when the cache is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What became of one request under a limit."""
+
+    allowed: bool
+    #: Requests that are left in this window.
+    remaining: int
+    #: Seconds until the window ends.
+    reset: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """How waits grow: none for the `free` first tries, then `first` seconds, doubled up to `longest`.
+
+    Tries are forgotten after `forget` seconds without one.
+    """
+
+    free: int
+    first: float
+    longest: float
+    forget: float
+
+    def after(self, tries: int) -> float:
+        """Seconds to wait after so many tries."""
+        past = tries - self.free
+        return min(self.longest, self.first * 2.0 ** min(past - 1, 40)) if past > 0 else 0.0
+
+
+class RateLimiter(Protocol):
+    """Counts over all processes; in each process alone while the counter is away. No method raises."""
+
+    async def spend(self, key: str, *, limit: int, seconds: int) -> Spent:
+        """Counts one request in the key's window, which its first request opens."""
+
+    async def attempt(self, key: str, delays: Delays) -> float:
+        """Counts a try and answers 0; or counts nothing and answers the seconds that are still to wait."""
+
+    async def delay(self, key: str) -> float:
+        """The seconds that are still to wait; 0 for none."""
+
+    async def give_back(self, key: str) -> None:
+        """The try that was counted last was none: one less, and nothing to wait for on its account."""
+
+    async def forgive(self, key: str) -> None:
+        """Forgets the key's tries."""
 
 
 class ProviderTimeout(Exception):
@@ -114,6 +178,15 @@ class Charge:
     key: str
     reference: str
     status: Literal["authorised", "captured", "voided", "declined"]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repaid:
+    """The provider's record of one refund."""
+
+    refund_key: str
+    status: Literal["refunded", "refused"]
     reason: str | None = None
 
 
@@ -131,3 +204,35 @@ class PaymentProvider(Protocol):
 
     async def void(self, *, key: str) -> Charge:
         """Lets the authorised money go; captured money is not touched. Raises ProviderTimeout."""
+
+    async def refund(self, *, key: str, amount: Money, refund_key: str) -> Repaid:
+        """Pays captured money back, once per `refund_key`, and never more than was captured.
+
+        Raises ProviderTimeout.
+        """
+
+
+class ObjectMissing(Exception):
+    """There is no object of that key."""
+
+
+class ObjectStore(Protocol):
+    """Objects by key, streamed. Every method raises ServiceAway while the store is away."""
+
+    async def put(self, key: str, body: AsyncIterator[bytes], *, content_type: str) -> int:
+        """Stores the whole body under the key, in place of what was there; answers its bytes.
+
+        Where the body raises, nothing is stored.
+        """
+
+    def open(self, key: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The object's bytes, in chunks. Raises ObjectMissing."""
+
+    async def size(self, key: str) -> int | None:
+        """The object's bytes; None where there is none."""
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Idempotent."""
+
+    async def ping(self) -> None:
+        """Raises ServiceAway."""

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Self, TypeAlias
 
 import uuid_utils
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
 #: Gives the time. Handed to services, so that tests can move it.
 Clock: TypeAlias = Callable[[], datetime]
@@ -61,8 +61,32 @@ def parse_duration(text: object) -> object:
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 Sku = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+#: A location's code; no colon, which ids of stock are joined by.
+LocationCode = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z0-9][a-z0-9-]*$")]
 #: An id that a client sends back: a UUID in its text form.
 Id = Annotated[str, Field(min_length=36, max_length=36)]
+#: One line that people write and read, such as a name: stripped, not blank, without control characters. Bound
+#: it where it is used: `Annotated[Text, Field(max_length=200)]`.
+Text = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+    ),
+]
+#: The same over several lines, such as a description: tabs and line breaks may be in it.
+Prose = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        pattern=(
+            r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f]"
+            r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+        ),
+    ),
+]
 #: Units of one line: at least 1, at most a million.
 Quantity = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]

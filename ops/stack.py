@@ -114,6 +114,10 @@ class Stack:
             s3_secret_key=self.s3.secret_key,
         )
 
+    def exists(self) -> bool:
+        """Whether there has been such a stack: its ports and secrets are recorded."""
+        return Machine.exists(self.folder)
+
     def up(self, *, fresh: bool = False) -> StackUrls:
         """Idempotent: reuses what runs, starts the rest in parallel, returns when all answer.
 
@@ -142,7 +146,7 @@ class Stack:
             self._wipe()
 
     def _down(self) -> None:
-        if Machine.exists(self.folder):
+        if self.exists():
             _each(self.servers, lambda server: server.stop())
 
     def _wipe(self) -> None:

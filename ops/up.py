@@ -13,11 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from dotenv import dotenv_values
 from watchfiles import PythonFilter, watch
 
 from domain.settings import Settings
+from domain.startup import Misconfigured, load_settings
 from ops.environment import settings_of
-from ops.fleet import Fleet, FleetError, Member, end_leftovers
+from ops.fleet import Fleet, FleetError, end_leftovers
+from ops.nurse import Nurse, say, short
 from ops.sample.platform import prepare
 from ops.servers import StackError
 from ops.servers import ports as loopback
@@ -27,10 +30,10 @@ from ops.stack import Stack
 
 #: The folders whose changes restart the processes.
 SOURCES = ("api", "domain", "scheduler", "workers")
+#: Decides where the API listens.
+PORT = "STOCKYARD_API_PORT"
 #: Seconds between two looks at the processes.
 LOOK = 1.0
-#: The longest pause before a process that keeps dying is started again.
-LONGEST_PAUSE = 30.0
 #: Seconds that `--down` gives a running `make up` to stop everything itself.
 STOP_PATIENCE = 120.0
 
@@ -52,31 +55,33 @@ class Platform:
         if self._port and not loopback.is_free(self._port):
             holder = loopback.holder(self._port)
             raise StackError(f"port {self._port} is taken{holder}: stop that, or set STOCKYARD_API_PORT")
+        if port_of_dotenv() is not None:
+            say(f"the API's port is {self._port}, as .env says")
         with self._stack_up() as environment:
-            _say("starting the processes")
+            say("starting the processes")
             with Fleet(environment, folder=self._fleet_folder, apis=1, ports=[self._port]) as fleet:
                 accounts = self._stack.folder / "accounts.json"
                 token = prepare(settings_of(environment), accounts)
                 self._greet(fleet, token, accounts)
-                _keep(fleet, reload=reload)
+                _keep(fleet, self._stack, reload=reload)
 
     def down(self) -> None:
         """Idempotent. Ends a running `up`, what a killed one left, and the stack; data stay."""
         self._own.stop(grace=STOP_PATIENCE)
         for name in end_leftovers(self._fleet_folder):
-            _say(f"stopped {name}, which was left over")
+            say(f"stopped {name}, which was left over")
         self._stack.down()
 
     @contextmanager
     def _stack_up(self) -> Iterator[dict[str, str]]:
-        _say("starting RabbitMQ, Redis, MongoDB and S3")
+        say("starting RabbitMQ, Redis, MongoDB and S3")
         try:
             urls = self._stack.up()
             self._own.adopt(os.getpid())
             yield urls.as_env()
         finally:
             with uninterrupted():
-                _say("stopping")
+                say("stopping")
                 self._stack.down()
                 self._own.pid_file.unlink(missing_ok=True)
 
@@ -94,14 +99,14 @@ Stockyard is up. Ctrl-C stops it.
   docs       {url}/docs
   ready      {url}/readyz
   metrics    {url}/metrics
-  logs       {_short(self._fleet_folder)}/*.log
+  logs       {short(self._fleet_folder)}/*.log
 
   RabbitMQ   {self._stack.rabbitmq.address}
   Redis      {self._stack.valkey.address}
   MongoDB    {self._stack.mongo.address}
   S3         {self._stack.s3.address}
 
-Sample accounts and passwords are in {_short(accounts)}. A customer's token, good for 15 minutes:
+Sample accounts and passwords are in {short(accounts)}. A customer's token, good for 15 minutes:
 
 TOKEN={token}
 
@@ -113,9 +118,16 @@ curl -i {url}/v1/orders -H "Authorization: Bearer $TOKEN" \\
         )
 
 
-def _keep(fleet: Fleet, *, reload: bool) -> None:
-    """Until KeyboardInterrupt: starts again what dies, and all of it when a source file changes."""
-    nurse = _Nurse(fleet)
+def port_of_dotenv() -> str | None:
+    """The API's port where `.env` decides it: what is set in the environment wins over that."""
+    if PORT in os.environ or not Path(".env").is_file():
+        return None
+    return dotenv_values(".env").get(PORT) or None
+
+
+def _keep(fleet: Fleet, stack: Stack, *, reload: bool) -> None:
+    """Until KeyboardInterrupt: starts again what dies, and all processes when a source file changes."""
+    nurse = Nurse(lambda: fleet.members, stack.servers)
     if not reload:
         while True:
             time.sleep(LOOK)
@@ -129,8 +141,8 @@ def _keep(fleet: Fleet, *, reload: bool) -> None:
     )
     for changed in changes:
         if changed:
-            names = sorted({_short(Path(path)) for _, path in changed})
-            _say(f"changed: {', '.join(names)}; restarting")
+            names = sorted({short(Path(path)) for _, path in changed})
+            say(f"changed: {', '.join(names)}; restarting")
             _restart(fleet)
         else:
             nurse.look()
@@ -141,40 +153,7 @@ def _restart(fleet: Fleet) -> None:
     try:
         fleet.start()
     except FleetError as error:
-        _say(f"{error}; waiting for the next change")
-
-
-class _Nurse:
-    """Starts dead processes again, each time after a longer pause."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-        self._not_before: dict[str, float] = {}
-        self._pause: dict[str, float] = {}
-
-    def look(self) -> None:
-        """Once over all processes."""
-        for member in self._fleet.members:
-            if not member.running() and time.monotonic() >= self._not_before.get(member.name, 0.0):
-                self._revive(member)
-
-    def _revive(self, member: Member) -> None:
-        pause = min(self._pause.get(member.name, 0.5) * 2, LONGEST_PAUSE)
-        self._pause[member.name] = pause
-        self._not_before[member.name] = time.monotonic() + pause
-        code = member.process.returncode if member.process else None
-        _say(f"{member.name} ended with {code}; starting it again (log: {_short(member.log)})")
-        member.launch()
-
-
-def _short(path: Path) -> str:
-    """Relative to where we are, if it is below."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-
-
-def _say(what: str) -> None:
-    print(f"up: {what}", file=sys.stderr, flush=True)
+        say(f"{error}; waiting for the next change")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -185,16 +164,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     how.add_argument("--down", action="store_true", help="stop what is left, and the stack")
     asked = parser.parse_args(argv)
     end_on_signals()
-    platform = Platform(Stack("dev"), Settings())
     try:
+        platform = Platform(Stack("dev"), load_settings())
         if asked.down:
             platform.down()
         else:
             platform.run(reload=asked.reload)
     except KeyboardInterrupt:
         return 0
-    except (StackError, FleetError) as error:
-        _say(str(error))
+    except (StackError, FleetError, Misconfigured) as error:
+        say(str(error))
         return 1
     return 0
 

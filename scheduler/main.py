@@ -11,6 +11,7 @@ from domain.errors import ServiceAway
 from domain.observe import configure_logging, logger
 from domain.probe import probing
 from domain.settings import Settings
+from domain.startup import Misconfigured, load_settings
 from scheduler.leader import Leader
 from scheduler.runs import Runs
 from scheduler.schedule import timetable
@@ -29,6 +30,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 schedule.start()
                 log.info("scheduler.started")
                 await stop.wait()
+                # The schedule's own way to stop cancels what runs, and logs each as a fault.
+                schedule.pause()
+                await runs.finish()
                 schedule.shutdown(wait=False)
     log.info("scheduler.stopped")
 
@@ -51,7 +55,11 @@ def _schedule(services: Services, runs: Runs) -> AsyncIOScheduler:
 
 async def main() -> int:
     """The process's exit code."""
-    settings = Settings()
+    try:
+        settings = load_settings()
+    except Misconfigured as error:
+        print(f"scheduler: {error}", file=sys.stderr)  # noqa: T201 - how to log is a setting, too
+        return 1
     configure_logging(settings.log)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -27,5 +27,10 @@ def timetable(services: Services) -> tuple[Entry, ...]:
         Entry("send lost jobs", 5 * relay_every, relay.send_lost),
         Entry("take back jobs of silent workers", 2 * relay_every, relay.take_back),
         Entry("republish events", 2 * relay_every, services.events.republish),
+        Entry("complete fulfilled orders", timedelta(minutes=1), services.fulfilment.complete_due),
+        Entry("delete expired carts", timedelta(minutes=1), services.carts.sweep),
+        Entry("delete old quotes", timedelta(minutes=1), services.quotes.sweep),
         Entry("compact ended jobs", timedelta(minutes=1), relay.compact),
+        Entry("audit the stock", settings.inventory.audit_every, services.auditor.report),
+        Entry("delete old files of products", timedelta(minutes=10), services.transfers.sweep),
     )

@@ -1,32 +1,39 @@
 """What happened to an account: to replay, or to follow."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.answers import json
-from api.deps import LAST_SEQ, After, Caller, Limit, Requires
+from api.deps import LAST_SEQ, After, Caller, Limit, Plain, Requires
 from api.openapi import problems
 from api.schemas.events import EventPage
 from api.stream import follow
-from domain.events.rules import envelope
+from domain.errors import Forbidden
+from domain.events.rules import SHOP, envelope
 
 routes = APIRouter(prefix="/v1", tags=["events"])
 
-Reader = Annotated[Caller, Depends(Requires("orders:read", "ops:read"))]
-Seq = Annotated[
-    int | None, Query(ge=0, le=LAST_SEQ, description="For clients that cannot set Last-Event-ID.")
+OWN, SHOPS = ("orders:read", "ops:read"), ("inventory:read", "inventory:write", "ops:read")
+Reader = Annotated[Caller, Depends(Requires(*OWN))]
+Listener = Annotated[Caller, Depends(Requires(*OWN, "inventory:read", "inventory:write"))]
+Of = Annotated[
+    Literal["account", "shop"],
+    Query(description="`shop`: what happens to stock, for those who may see stock or everybody's orders."),
 ]
-LastEventId = Annotated[int | None, Header(alias="Last-Event-ID", ge=0, le=LAST_SEQ)]
+Seq = Annotated[
+    int | None, Query(ge=0, le=LAST_SEQ, description="For clients that cannot set Last-Event-ID."), Plain
+]
+LastEventId = Annotated[int | None, Header(alias="Last-Event-ID", ge=0, le=LAST_SEQ), Plain]
 
 
 @routes.get("/events", response_model=EventPage, summary="Events after a seq")
-async def list_events(caller: Reader, after: After = 0, limit: Limit = 100) -> Response:
-    """The account's events, oldest first: what a listener that was away has missed."""
-    events = caller.services.events
-    last = await events.last(caller.account_id)
-    found = await events.after(caller.account_id, after, limit=limit)
+async def list_events(caller: Listener, after: After = 0, limit: Limit = 100, of: Of = "account") -> Response:
+    """The account's events, oldest first: what a listener that was away has missed. Or those of the shop."""
+    events, whose = caller.services.events, _whose(caller, of)
+    last = await events.last(whose)
+    found = await events.after(whose, after, limit=limit)
     following = found[-1]["seq"] if found else after
     shown = [envelope(event) for event in found]
     return json({"events": shown, "last_seq": max(last, following if found else 0), "next_after": following})
@@ -51,3 +58,11 @@ async def stream(
         start = await caller.services.events.last(caller.account_id)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(follow(request, caller, start), headers=headers, media_type="text/event-stream")
+
+
+def _whose(caller: Caller, of: str) -> str:
+    """Whose events are asked for. Raises Forbidden where the caller may not read them."""
+    allowed = SHOPS if of == "shop" else OWN
+    if not any(caller.principal.may(scope) for scope in allowed):
+        raise Forbidden(scope=allowed[0])
+    return SHOP if of == "shop" else caller.account_id

@@ -1,7 +1,9 @@
 """What probes, scrapers and verifiers of tokens read."""
 
 import asyncio
+from dataclasses import asdict
 from time import perf_counter
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -32,14 +34,17 @@ async def healthz() -> Alive:
     responses={503: {"model": Readiness}},
     summary="Ready",
 )
-async def readyz(services: Public) -> Response:
-    """Each service, with its latency. 503 only without the store."""
+async def readyz(request: Request, services: Public) -> Response:
+    """Each service, with its latency and connections. 503 only where the store is away or takes no writes."""
     found = await asyncio.gather(*(_ask(ping) for ping in services.pings.values()))
-    health = dict(zip(services.pings, found, strict=True))
+    health: dict[str, dict[str, Any]] = dict(zip(services.pings, found, strict=True))
+    for name, connections in services.connections.items():
+        health[name]["connections"] = asdict(connections())
     ready = all(each["ok"] for each in found)
     able = ready or bool(health[ESSENTIAL]["ok"])
     status = "ready" if ready else "degraded" if able else "unavailable"
-    return json({"status": status, "services": health}, 200 if able else 503)
+    work = request.app.state.gate.counts()
+    return json({"status": status, "services": health, "requests": work}, 200 if able else 503)
 
 
 @routes.get("/metrics", openapi_extra=PUBLIC, response_class=Response, summary="Prometheus metrics")
@@ -55,7 +60,7 @@ async def jwks(services: Public) -> Response:
     return json(services.accounts.jwks(), headers={"Cache-Control": "public, max-age=300"})
 
 
-async def _ask(ping: Ping) -> dict[str, bool | float]:
+async def _ask(ping: Ping) -> dict[str, Any]:
     begun = perf_counter()
     try:
         async with asyncio.timeout(PATIENCE):

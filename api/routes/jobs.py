@@ -1,11 +1,13 @@
 """Jobs: looked at, awaited, cancelled, and replayed by ops."""
 
-from typing import Annotated, Any
+from datetime import timedelta
+from typing import Annotated, Any, get_args
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from api.answers import json, page
-from api.deps import Caller, Cursor, Limit, OlderThan, Requires, Wait
+from api.deps import Caller, IdCursor, Limit, Requires, Wait
+from api.filters import Filter
 from api.openapi import problems
 from api.schemas.jobs import JobPage, JobState, JobView
 from api.waiting import find_job
@@ -15,8 +17,15 @@ from domain.jobs.service import JobQuery
 
 routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-Reader = Annotated[Caller, Depends(Requires("orders:read", "ops:read"))]
+#: Own jobs for whoever can begin some; everybody's with `ops:read`.
+Reader = Annotated[Caller, Depends(Requires("orders:read", "orders:manage", "catalog:write", "ops:read"))]
 Writer = Annotated[Caller, Depends(Requires("orders:write", "ops:write"))]
+#: The oldest age that can be asked for.
+OLDEST = timedelta(days=3650)
+State = Annotated[str | None, Depends(Filter("state").one_of(*get_args(JobState)).build())]
+Kind = Annotated[str | None, Depends(Filter("kind").text(longest=100).example("orders.place").build())]
+_AGE = Filter("older_than").duration(at_most=OLDEST).described("Such as 30s, 15m, 12h or 7d.").example("15m")
+OlderThan = Annotated[timedelta | None, Depends(_AGE.build())]
 Ops = Annotated[Caller, Depends(Requires("ops:write"))]
 
 
@@ -35,12 +44,12 @@ async def get_job(job_id: str, request: Request, caller: Reader, wait: Wait) -> 
 @routes.get("", response_model=JobPage, summary="List jobs")
 async def list_jobs(
     caller: Reader,
-    older_than: OlderThan,
     *,
     limit: Limit = 50,
-    cursor: Cursor = None,
-    state: Annotated[JobState | None, Query()] = None,
-    kind: Annotated[str | None, Query(max_length=100, examples=["orders.place"])] = None,
+    cursor: IdCursor = None,
+    state: State = None,
+    kind: Kind = None,
+    older_than: OlderThan = None,
 ) -> Response:
     """The caller's jobs, or everybody's with `ops:read`; newest first."""
     services = caller.services

@@ -1,38 +1,12 @@
-"""Orders on the wire. What comes in for an order is the command itself, `PlaceOrder`."""
+"""Orders on the wire. What comes in for one is in `new_order`."""
 
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from api.schemas.common import ID, NextCursor, Shown, Wire
-
-_ADDRESS = {"name": "Ada Lovelace", "line1": "12 St James's Square", "city": "London", "country": "GB"}
-#: Shown with `POST /v1/orders`.
-PLACE_ORDER = {
-    "catalogue prices": {
-        "value": {"items": [{"sku": "CHAI-1", "quantity": 2}], "address": _ADDRESS},
-    },
-    "agreed prices (scope orders:price)": {
-        "value": {
-            "items": [
-                {
-                    "sku": "CHAI-1",
-                    "quantity": 12,
-                    "unit_price": {"amount": 1440, "currency": "USD"},
-                    "percent_off": 12.5,
-                }
-            ],
-            "address": _ADDRESS,
-        },
-    },
-    "from a reservation": {
-        "value": {
-            "items": [{"sku": "CHAI-1", "quantity": 2}],
-            "address": _ADDRESS,
-            "reservation_id": ID,
-        },
-    },
-}
+from api.schemas.common import NextCursor, Shown, Wire
+from api.schemas.order_life import FulfilmentView, RefundView
+from domain.values import Text
 
 
 class NewPayment(Wire):
@@ -42,9 +16,17 @@ class NewPayment(Wire):
     `sandbox:twice`; it declines any other.
     """
 
-    source: Annotated[str, Field(min_length=1, max_length=200)]
+    source: Annotated[Text, Field(max_length=200)]
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"source": "sandbox:approve"}]})
+
+
+class CancelAsk(Wire):
+    """Why, if there is something to say. The customer sees it."""
+
+    reason: Annotated[Text, Field(max_length=200)] | None = None
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "ordered twice"}]})
 
 
 class Moment(Shown):
@@ -52,6 +34,9 @@ class Moment(Shown):
 
     state: str
     at: str
+    #: The id of the account that acted, or what else did: `system`, or a payment provider.
+    actor: str | None = None
+    reason: str | None = None
 
 
 class LineView(Shown):
@@ -64,6 +49,8 @@ class LineView(Shown):
     percent_off: float
     gross: int
     net: int
+    discount: int
+    tax: int
 
 
 class PaymentView(Shown):
@@ -78,6 +65,8 @@ class OrderView(Shown):
     """An order; while it is `pending`, what its job tells of it."""
 
     id: str
+    #: Whose it is.
+    account_id: str
     state: str
     job_id: str
     #: While the order is `pending`; `dead` where it will stay so until ops replay its job.
@@ -85,12 +74,20 @@ class OrderView(Shown):
     currency: str | None = None
     gross: int | None = None
     net: int | None = None
+    discounts: list[dict[str, Any]] | None = None
+    discount: int | None = None
+    shipping: int | None = None
+    tax: int | None = None
+    tax_included: bool | None = None
+    total: int | None = None
     lines: list[LineView] | None = None
     address: dict[str, Any] | None = None
     hold_id: str | None = None
     expires_at: str | None = None
     rejection: dict[str, Any] | None = None
     payments: list[PaymentView] | None = None
+    refunds: list[RefundView] | None = None
+    fulfilments: list[FulfilmentView] | None = None
     created_at: str
     timeline: list[Moment]
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from api.schemas.common import Shown, Timestamp
+from domain.inventory.rules import whose_stock
 
 #: Shown with `POST /v1/reservations`.
 RESERVE = {
@@ -12,10 +13,11 @@ RESERVE = {
 
 
 class HeldLine(Shown):
-    """Units held of one SKU."""
+    """Units held of one SKU, and where, once they are."""
 
     sku: str
     quantity: int
+    location: str | None = None
 
 
 class ReservationView(Shown):
@@ -46,9 +48,15 @@ class ReservationView(Shown):
             job_state=hold["job"]["state"] if "job" in hold else None,
             cause=hold.get("cause"),
             order_id=hold.get("order_id"),
-            lines=[HeldLine(sku=line["sku"], quantity=line["quantity"]) for line in lines],
+            lines=[_line(line) for line in lines],
             rejection=job.get("error"),
             created_at=job["created_at"],
             expires_at=hold.get("expires_at"),
             ended_at=hold.get("ended_at"),
         )
+
+
+def _line(line: Mapping[str, Any]) -> HeldLine:
+    """From a hold's line, or from an item of what was asked for."""
+    location = whose_stock(line["stock_id"])[1] if "stock_id" in line else None
+    return HeldLine(sku=line["sku"], quantity=line["quantity"], location=location)

@@ -20,7 +20,7 @@ from domain.adapters.rabbitmq_queues import (
     queue_name,
     quiet_pika,
 )
-from domain.ports import JobMessage, QueueDepth
+from domain.ports import Connections, JobMessage, QueueDepth
 from domain.settings import Rabbitmq
 
 #: Seconds between two looks for publishes that are past their deadline.
@@ -95,6 +95,11 @@ class RabbitmqJobQueue:
         except (AMQPError, OSError, TimeoutError):
             return None
         return QueueDepth(ready=frame.method.message_count, consumers=frame.method.consumer_count)
+
+    def connections(self) -> Connections:
+        """The publisher's connection; who waits, waits for confirms."""
+        connected = self._publisher is not None and self._publisher.link.connected
+        return Connections(open=int(connected), waiting=sum(not each.settled.done() for each in self._live))
 
     async def ping(self) -> None:
         """Opens a channel. Raises ConnectionError, TimeoutError or AMQPError."""

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from domain import settings
 from domain.batching import Batcher
+from domain.ports import Connections
 
 Result = TypeVar("Result")
 #: What is called with the client, within the deadline.
@@ -149,6 +150,12 @@ def connect(redis: settings.Redis) -> RedisLink:
     return RedisLink(Client(connection_pool=pool), timeout=timeout)
 
 
+def connections(redis: RedisLink) -> Connections:
+    """Of the link's pool."""
+    (idle, _), (used, _) = redis.client.connection_pool.get_connection_count()
+    return Connections(open=idle + used, in_use=used)
+
+
 async def close(redis: RedisLink) -> None:
     """The end of `connect`."""
     await redis.aclose()
@@ -172,6 +179,18 @@ class RedisCache:
             pipeline = client.pipeline(transaction=False)
             for key, value in items.items():
                 pipeline.set(key, value, ex=seconds)
+            await pipeline.execute()
+
+        if items:
+            await self._quietly(send)
+
+    async def add(self, items: Mapping[str, str], *, seconds: int) -> None:
+        """Sets those that are not there, in one pipeline, to vanish after `seconds`."""
+
+        async def send(client: Client) -> None:
+            pipeline = client.pipeline(transaction=False)
+            for key, value in items.items():
+                pipeline.set(key, value, ex=seconds, nx=True)
             await pipeline.execute()
 
         if items:

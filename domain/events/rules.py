@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+#: Whose events those of the shop itself are, such as `stock.low`: an account's id that no account has.
+SHOP = "shop"
+
 
 def rfc3339(at: datetime) -> str:
     """UTC with milliseconds: 2026-11-22T10:45:28.123Z."""

@@ -12,21 +12,24 @@ Out: {"orders": 2000, "seconds": 4.0}
 import asyncio
 import random
 import time
+from datetime import timedelta
 from typing import Any
 
 from domain.bootstrap import Services, open_services
 from domain.changes import Changes, Doc
 from domain.events.models import OUTBOX
 from domain.inventory import stock
-from domain.inventory.rules import Shelf
+from domain.inventory.rules import Shelf, stock_id
+from domain.jobs.acceptance import new_job
 from domain.jobs.models import JOBS
-from domain.jobs.rules import QUEUED, fingerprint, step
 from domain.orders.commands import Address, OrderItem, PlaceOrder
-from domain.orders.placing import OrderPlacing
 from domain.settings import Settings
 from domain.values import new_id, utcnow
 from ops.bench import children
 from ops.bench.client import ADDRESS
+
+#: As the ledger's default has it.
+RESEND_AFTER = timedelta(minutes=10)
 
 
 class Writer:
@@ -35,13 +38,7 @@ class Writer:
     def __init__(self, services: Services, wanted: dict[str, Any]) -> None:
         self._services = services
         self._wanted = wanted
-        settings = services.settings.orders
-        self._placing = OrderPlacing(
-            database=services.database,
-            products=services.products,
-            hold_time=settings.hold_time,
-            currency=settings.currency,
-        )
+        self._placement = services.order_placing.placement
 
     def jobs(self) -> list[Doc]:
         """One batch of orders, as the API accepts them."""
@@ -51,12 +48,12 @@ class Writer:
     async def changes(self, jobs: list[Doc]) -> tuple[Changes, str]:
         """What the worker's transaction writes for the batch, and its entry in the outbox."""
         services, changes, now = self._services, Changes(), utcnow()
-        facts = await self._placing.read(jobs)
+        facts = await self._placement.read(jobs)
         skus = {item["sku"] for job in jobs for item in job["payload"]["items"]}
-        shelf = Shelf(await stock.available(services.database, skus))
-        decisions = [self._placing.decide(job, facts, shelf, now) for job in jobs]
+        shelf = Shelf(await stock.levels(services.database, map(stock_id, skus)))
+        decisions = [self._placement.decide(job, facts, shelf, now) for job in jobs]
         services.runs.settle(changes, jobs, decisions[0].ending, at=now)
-        stock.take(changes, shelf.taken)
+        stock.take(changes, shelf.taken, shelf.levels)
         cursors = await services.events.cursors([job["owner"] for job in jobs])
         events = [event for decision in decisions for event in decision.events]
         recorded = services.events.record(changes, events, cursors=cursors, at=now)
@@ -74,26 +71,9 @@ class Writer:
 
 
 def _job(items: list[dict[str, Any]], owner: str) -> Doc:
-    command = PlaceOrder(
-        items=tuple(OrderItem(**item) for item in items), address=Address.model_validate(ADDRESS)
-    )
-    job_id, now, payload = new_id(), utcnow(), command.payload()
-    return {
-        "_id": job_id,
-        "kind": command.kind,
-        "pool": command.pool,
-        "owner": owner,
-        "key": new_id(),
-        "fingerprint": fingerprint(payload),
-        "payload": payload,
-        "state": QUEUED,
-        "attempts": 0,
-        "created_at": now,
-        "not_before": now,
-        "history": [step(QUEUED, now)],
-        "request_id": job_id,
-        "subject": job_id,
-    }
+    address = Address.model_validate(ADDRESS)
+    command = PlaceOrder(items=tuple(OrderItem(**item) for item in items), address=address)
+    return new_job(command, owner=owner, key=new_id(), now=utcnow(), resend_after=RESEND_AFTER)
 
 
 async def main() -> None:

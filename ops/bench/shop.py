@@ -37,7 +37,9 @@ async def _introduce(services: Services, stock: Mapping[str, int]) -> None:
         price = Money(amount=1000)
         services.products.create(changes, sku=sku, name=f"Bench {sku}", price=price, category="Bench")
         where = {"_id": stock_id(sku), "sku": sku, "location": DEFAULT_LOCATION}
-        changes.insert(STOCK, [{**where, "available": units, "reserved": 0}])
+        low_at = services.settings.inventory.low_at
+        threshold = {"low_at": low_at, "low": units <= low_at}
+        changes.insert(STOCK, [{**where, "available": units, "reserved": 0, **threshold}])
         moved = {"_id": f"bench:{new_id()}", "stock_id": stock_id(sku), "quantity": units, "at": at}
         changes.insert(MOVEMENTS, [{**moved, "kind": "adjustment", "reason": "bench", "actor": "bench"}])
     await changes.commit(services.database, seconds=60)

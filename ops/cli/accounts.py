@@ -1,13 +1,16 @@
-"""`stockyard accounts`: the first ops account, and scopes."""
+"""`stockyard accounts`: ops accounts, scopes, and the key that signs tokens."""
 
 import sys
+from datetime import datetime
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from domain.accounts.models import Account
 from domain.accounts.rules import normal_email
 from domain.bootstrap import Services
+from domain.values import Duration
 from ops.cli.shared import USAGE, AsJson, end, show, with_services
 
 app = typer.Typer(help="Accounts of ops people, and what accounts may do.", no_args_is_help=True)
@@ -38,16 +41,48 @@ def grant(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Give an account scopes, which its tokens have from the next log-in on."""
+    """Give an account scopes, which its tokens have from the next refresh or log-in on."""
 
     async def work(services: Services) -> Account | None:
-        found = await Account.find_one({"email": normal_email(email)})
+        found = await services.accounts.directory.by_email(normal_email(email))
         return found and await services.accounts.grant(found.id, scopes)
 
     account = with_services(work)
     if account is None:
         end(f"there is no account {email}")
     show(_form(account), f"{account.email} may now: {' '.join(sorted(account.scopes))}", as_json=as_json)
+
+
+@app.command("rotate-key")
+def rotate_key(
+    *,
+    lead: Annotated[
+        str, typer.Option(help="How long before it signs the new key is made known, such as 10m.")
+    ] = "10m",
+    at_once: Annotated[
+        bool,
+        typer.Option(
+            "--at-once",
+            help="Sign with it now and drop the old keys, as when one has leaked. Nobody is logged out.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key that signs tokens. All processes take it up without a restart."""
+    try:
+        wait = TypeAdapter(Duration).validate_python(lead)
+    except ValidationError:
+        end(f"{lead} is no duration such as 10m", code=USAGE)
+
+    async def work(services: Services) -> datetime:
+        return await services.accounts.rotate_signing_key(lead=wait, at_once=at_once)
+
+    signs_from = with_services(work)
+    show(
+        {"signs_from": signs_from.isoformat()},
+        f"the new key signs from {signs_from:%c} UTC on",
+        as_json=as_json,
+    )
 
 
 def _password(*, from_stdin: bool) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 
 import typer
 from dotenv import dotenv_values
-from pydantic import ValidationError
 
 from domain.bootstrap import Ping, open_services
 from domain.errors import ServiceAway
 from domain.observe import configure_logging
 from domain.settings import Log, Settings
-from ops.cli.shared import REFUSED, AsJson, setting_problems, show
+from domain.startup import unfit, unreadable, unusable
+from ops.cli.shared import REFUSED, AsJson, show
 from ops.environment import variables
 
 app = typer.Typer(help="The settings.", no_args_is_help=True)
@@ -39,10 +39,12 @@ def check(*, as_json: AsJson = False) -> None:
     services: dict[str, dict[str, Any]] = {}
     try:
         settings = Settings()
-    except ValidationError as error:
-        problems += setting_problems(error)
+    except ValueError as error:
+        problems += unreadable(error)
     else:
-        services = asyncio.run(_ask(settings))
+        wrong = list(unusable(settings))
+        problems += [*wrong, *unfit(settings)]
+        services = {} if wrong else asyncio.run(_ask(settings))
     healthy = not problems and all(each["ok"] for each in services.values())
     result = {"ok": healthy, "problems": problems, "services": services}
     show(result, _text(problems, services), as_json=as_json)

@@ -5,17 +5,19 @@ Exit codes: 0 done; 1 refused, or a service is away (one line on standard error 
 
 import typer
 
-from ops.cli import accounts, config
+from ops.cli import accounts, audit, config, stack
 
 app = typer.Typer(
     name="stockyard",
-    help="What is done on the server: accounts of ops people, and a look at the settings.",
+    help="What is done on the server: accounts of ops people, the audit of stock, a look at the settings.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(config.app, name="config")
+app.add_typer(stack.app, name="stack")
+app.command("audit")(audit.audit)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from pydantic import ValidationError
 
 from domain.bootstrap import Services, open_services
 from domain.errors import DomainError, Invalid, ServiceAway
 from domain.observe import configure_logging
 from domain.settings import Log, Settings
-from ops.environment import variables
+from domain.startup import unreadable
 
 Result = TypeVar("Result")
 
@@ -27,6 +26,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _REASONS = {
     "email": "this is no email address",
     "weak_password": "a password has at least {min_length} characters",
+    "guessable_password": "this password is easy to guess",
     "long_password": "a password has at most {max_length} characters",
     "unknown_scope": "there is no scope {scopes}",
 }
@@ -51,19 +51,8 @@ def read_settings() -> Settings:
     """The settings; ends the command where they are wrong."""
     try:
         return Settings()
-    except ValidationError as error:
-        end("; ".join(setting_problems(error)))
-
-
-def setting_problems(error: ValidationError) -> list[str]:
-    """One line per setting that cannot be read, without its value: it may be a secret."""
-    names = {each: name for name, each in variables().items()}
-    group = error.title.lower()
-    found = []
-    for problem in error.errors(include_input=False, include_url=False):
-        field = str(problem["loc"][0]) if problem["loc"] else ""
-        found.append(f"{names.get((group, field.lower()), field)}: {problem['msg']}")
-    return found
+    except ValueError as error:
+        end("; ".join(unreadable(error)))
 
 
 def sentence(error: DomainError) -> str:

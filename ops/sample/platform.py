@@ -33,7 +33,7 @@ def prepare(settings: Settings, file: Path) -> str:
 
 async def _prepare(settings: Settings, known: Logins) -> tuple[Logins, str]:
     async with open_services(settings) as services:
-        if not await services.products.page(after=None, category=None, limit=1):
+        if await services.products.is_empty():
             await _load(services)
         roles = ("ops", "customer")
         logins = {role: await _account(services.accounts, role, known.get(role)) for role in roles}

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ import pika.exceptions
 from pymongo.errors import PyMongoError
 
 from domain.events.models import EVENTS, OUTBOX
+from domain.events.rules import SHOP
 from domain.inventory.commands import Release, Reserve
 from domain.inventory.models import HOLDS
 from domain.inventory.rules import CANCELLED as HOLD_CANCELLED
@@ -25,7 +27,7 @@ from domain.jobs.rules import CANCELLED as JOB_CANCELLED
 from domain.jobs.rules import FAILED, FINAL, SUCCEEDED
 from domain.orders.commands import CancelOrder, PayOrder, PlaceOrder
 from domain.orders.models import ORDERS, PAYMENTS
-from domain.orders.rules import CANCELLED, EXPIRED, PAID, PENDING, REJECTED, RESERVED
+from domain.orders.rules import CANCELLED, EXPIRED, PAID, PENDING, REJECTED, RESERVED, due
 from ops.books import Store, below_zero
 
 #: The sandbox provider's books.
@@ -255,25 +257,36 @@ def _odd_money(database: Store, all_of: _Ledgers) -> Iterator[str]:
             yield f"order {name} is {all_of.order_state(name)} with {captured[name]} captured charges"
     for name, order in paid.items():
         charge = charges.get(order["payment_id"], {})
-        if (charge.get("status"), charge.get("amount")) != ("captured", order["net"]):
-            yield f"order {name} of {order['net']} is paid by {order['payment_id']}: {charge}"
+        if (charge.get("status"), charge.get("amount")) != ("captured", due(order)):
+            yield f"order {name} of {due(order)} is paid by {order['payment_id']}: {charge}"
     for name in charges.keys() | payments.keys():
         status, state = charges.get(name, {}).get("status"), payments.get(name, {}).get("state")
         if status != state or status not in SETTLED:
             yield f"payment {name} is {state}, its charge {status}"
 
 
+def _twice(crossings: list[str]) -> bool:
+    """Whether a SKU was told to be low, or back, twice in a row."""
+    return any(one == other for one, other in pairwise(crossings))
+
+
 def _events(database: Store, all_of: _Ledgers) -> list[str]:
     told: Counter[str] = Counter()
     seqs: dict[str, list[int]] = {}
-    for event in database[EVENTS].find({}, {"account_id": 1, "seq": 1, "type": 1, "subject": 1}):
+    crossings: dict[str, list[str]] = {}
+    fields = {"account_id": 1, "seq": 1, "type": 1, "subject": 1}
+    for event in database[EVENTS].find({}, fields).sort("seq"):
         seqs.setdefault(event["account_id"], []).append(event["seq"])
-        told[f"{event['subject']} {event['type']}"] += 1
+        if event["account_id"] == SHOP:
+            crossings.setdefault(event["subject"], []).append(event["type"])
+        else:
+            told[f"{event['subject']} {event['type']}"] += 1
     gaps = [account for account, found in seqs.items() if sorted(found) != list(range(1, len(found) + 1))]
     expected = Counter(_to_be_told(all_of))
     return [
         *_few("gaps in the events of", gaps),
         *_few("told never, or twice, or wrongly", ((expected - told) + (told - expected)).keys()),
+        *_few("crossings told in no order", (sku for sku, found in crossings.items() if _twice(found))),
     ]
 
 

@@ -1,0 +1,99 @@
+"""A process's settings at its start: read, and fit for where it runs, or one line that says what is not."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from pydantic import ValidationError
+
+from domain.accounts.keyring import KeyRing
+from domain.settings import Settings
+
+PRODUCTION = "production"
+#: RabbitMQ's own default, which everybody knows.
+GUEST = "guest"
+
+_UNPARSED = re.compile(r'value for field "(\w+)"')
+
+
+class Misconfigured(Exception):
+    """The settings cannot be used; the message is one line that names each and why."""
+
+
+def load_settings() -> Settings:
+    """The settings of the environment. Raises Misconfigured, without a value: it may be a secret."""
+    try:
+        settings = Settings()
+    except ValueError as error:
+        raise Misconfigured("; ".join(unreadable(error))) from None
+    wrong = list(unusable(settings))
+    if wrong:
+        raise Misconfigured("; ".join(wrong))
+    found = list(unfit(settings))
+    if found:
+        raise Misconfigured(f"not fit for production: {'; '.join(found)}")
+    return settings
+
+
+def unusable(settings: Settings) -> Iterator[str]:
+    """What can be read and yet not be used, anywhere."""
+    key = settings.auth.signing_key
+    if key is not None:
+        try:
+            KeyRing.from_pem(key.get_secret_value())
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            yield "STOCKYARD_AUTH_SIGNING_KEY is no Ed25519 private key in PEM form"
+
+
+def unfit(settings: Settings) -> Iterator[str]:
+    """What forbids to start in production: secrets that are missing or known to all, and open doors."""
+    if settings.deployment.env != PRODUCTION:
+        return
+    if settings.auth.signing_key is None:
+        yield "STOCKYARD_AUTH_SIGNING_KEY is missing"
+    for url in settings.rabbitmq.url.split(";"):
+        known = urlsplit(url)
+        if GUEST in {known.username or GUEST, unquote(known.password or GUEST)}:
+            yield "STOCKYARD_RABBITMQ_URL has the default user or password"
+            break
+    if "*" in settings.api.cors_origins:
+        yield "STOCKYARD_API_CORS_ORIGINS lets every page in"
+    if any(origin.startswith("http://") for origin in settings.api.cors_origins):
+        yield "STOCKYARD_API_CORS_ORIGINS trusts pages without TLS"
+    if settings.log.level == "DEBUG":
+        yield "STOCKYARD_LOG_LEVEL is DEBUG, which may log what is secret"
+
+
+def unreadable(error: ValueError) -> Iterator[str]:
+    """What was wrong when `Settings()` raised, without a value: it may be a secret. A line for each."""
+    if not isinstance(error, ValidationError):
+        # The value of a list that is no JSON; else `.env` itself.
+        unparsed = _UNPARSED.search(str(error))
+        if unparsed is None:
+            yield ".env cannot be read: is it UTF-8?"
+        else:
+            yield f"{_variable_of(unparsed[1])}: this is no JSON"
+        return
+    for problem in error.errors(include_input=False, include_url=False, include_context=False):
+        field = str(problem["loc"][0]) if problem["loc"] else ""
+        yield f"{variable(error.title, field)}: {problem['msg']}"
+
+
+def _variable_of(field: str) -> str:
+    """The variable of a field whose group is not known."""
+    having = (name for name, each in Settings.model_fields.items() if field in _fields(each.annotation))
+    return variable(next(having, ""), field)
+
+
+def _fields(group: Any) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = group.model_fields
+    return found
+
+
+def variable(group: str, field: str) -> str:
+    """The variable of a group's field. The group may be its class's name."""
+    kind = Settings.model_fields.get(group.lower())
+    prefix = str(getattr(kind.annotation, "model_config", {}).get("env_prefix", "")) if kind else ""
+    return f"{prefix}{field}".upper()
