@@ -26,7 +26,7 @@ down: setup ## stop what is left of `make up`
 	@$(PYTHON) -m ops.up --down
 
 test: setup ## all tests, on the real stack (PYTEST_ARGS='-k orders')
-	@$(PYTHON) -m pytest $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 fmt: setup ## format, and fix what can be fixed
 	@.venv/bin/ruff check --fix-only --quiet .
@@ -44,7 +44,7 @@ bench: setup ## measure this machine, print a table and one JSON line
 	@$(PYTHON) -m ops.bench
 
 soak: setup ## the long run: any journey against the books, 50,000 orders, a shop under faults
-	@HYPOTHESIS_PROFILE=soak $(PYTHON) -m pytest tests/e2e/test_books.py
+	@HYPOTHESIS_PROFILE=soak $(PYTHON) -m pytest tests/e2e/test_books.py tests/e2e/test_contract.py
 	@$(PYTHON) -m ops.soak
 
 lock: setup ## pin the newest versions that pyproject.toml allows

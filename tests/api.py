@@ -1,16 +1,20 @@
 """The API as tests call it: in this process, over real services."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from pymongo import MongoClient
+from pymongo.database import Database
 
 from api.app import create_app
-from domain.accounts.rules import CUSTOMER_SCOPES, Principal
+from domain.accounts.rules import CUSTOMER_SCOPES, Role
 from domain.bootstrap import Services
 from domain.settings import Settings
 from domain.values import new_id
@@ -36,6 +40,11 @@ class User:
     async def delete(self, path: str) -> httpx.Response:
         return await self.client.delete(path, headers=self.headers())
 
+    async def patch(self, path: str, body: Any, *, tag: str | None = None) -> httpx.Response:
+        """An edit of what has this ETag."""
+        headers = self.headers() | ({"If-Match": tag} if tag else {})
+        return await self.client.patch(path, json=body, headers=headers)
+
     async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
         headers = self.headers() | {"Idempotency-Key": key or new_id()}
         return await self.client.post(path, json=body, headers=headers)
@@ -50,6 +59,8 @@ class Api:
 
     app: FastAPI
     client: httpx.AsyncClient
+    #: The store, for what a test makes in a moment before it calls.
+    store: Database[dict[str, Any]]
 
     @property
     def services(self) -> Services:
@@ -60,11 +71,33 @@ class Api:
     def shop(self) -> Shop:
         return Shop(self.services)
 
-    def user(self, *more: str, scopes: frozenset[str] = CUSTOMER_SCOPES) -> User:
-        """A customer with more scopes, or somebody with just these; no account is stored."""
-        account_id = new_id()
-        principal = Principal(account_id, "customer", scopes | set(more))
-        return User(account_id, self.client, self.services.accounts._tokens.issue(principal).token)
+    def user(
+        self,
+        *more: str,
+        scopes: frozenset[str] = CUSTOMER_SCOPES,
+        role: Role = "customer",
+        groups: Sequence[str] = (),
+    ) -> User:
+        """A customer with more scopes, or somebody with just these, who is logged in.
+
+        Account and session are written as they are, without the work of hashing a password.
+        """
+        account_id, session_id, now = new_id(), new_id(), self.services.clock()
+        allowed = scopes | set(more)
+        account = {
+            "_id": account_id, "email": f"{account_id}@example.com", "password_hash": "", "role": role,
+            "scopes": sorted(allowed), "groups": list(groups), "created_at": now, "logged_in_at": now,
+            "revision": new_id(),
+        }  # fmt: skip
+        session: dict[str, Any] = {
+            "_id": session_id, "account_id": account_id, "device": None, "user_agent": "", "address": "",
+            "created_at": now, "last_used_at": now, "expires_at": now + timedelta(days=30),
+            "revoked_at": None, "revoked_for": None, "family_hash": "", "refresh_hash": "", "replaced": [],
+        }  # fmt: skip
+        self.store["accounts"].insert_one(account)
+        self.store["sessions"].insert_one(session)
+        issued = self.services.accounts._tokens.issue(account_id, session_id, role, allowed)
+        return User(account_id, self.client, issued.token)
 
     async def until_waiting(self, count: int = 1) -> None:
         """Returns once so many requests wait or stream."""
@@ -84,6 +117,10 @@ async def open_api(settings: Settings) -> AsyncIterator[Api]:
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
-            yield Api(app, client)
-        services: Services = app.state.services
-        await services.database.client.drop_database(services.database.name)
+            yield Api(app, client, _store(settings.mongo.url)[settings.mongo.database])
+
+
+@cache
+def _store(url: str) -> MongoClient[dict[str, Any]]:
+    """One client for the whole run: each has threads of its own."""
+    return MongoClient(url)

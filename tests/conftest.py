@@ -45,7 +45,9 @@ class MovableClock:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """RabbitMQ, Valkey, the store and S3; a test that stops one starts it again."""
-    stack = Stack(os.environ.get("STOCKYARD_TEST_STACK", "test"))
+    # Each of the processes that share the tests has a stack to itself.
+    parts = (os.environ.get("STOCKYARD_TEST_STACK", "test"), os.environ.get("PYTEST_XDIST_WORKER"))
+    stack = Stack("-".join(filter(None, parts)))
     stack.up(fresh=True)
     yield stack
     stack.down()

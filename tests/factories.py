@@ -28,6 +28,19 @@ async def eventually(condition: Callable[[], Awaitable[Any] | Any], *, within: f
             await asyncio.sleep(0.005)
 
 
+async def set_price(services: Services, sku: str, amount: int) -> None:
+    """Another price from now on, as pricing reads it."""
+    query = {"_id": sku}
+    changed = await services.database["skus"].update_one(query, {"$set": {"price.amount": amount}})
+    assert changed.matched_count == 1, sku
+
+
+async def withdraw(services: Services, sku: str) -> None:
+    """Not for sale any more, as pricing reads it."""
+    changed = await services.database["skus"].update_one({"_id": sku}, {"$set": {"sellable": False}})
+    assert changed.matched_count == 1, sku
+
+
 def rewired(
     services: Services, *, settings: Settings | None = None, clock: Clock | None = None, **ports: Any
 ) -> Services:
@@ -40,6 +53,7 @@ def rewired(
         cache=services.signals._cache,
         leadership=services.leadership,
         provider=services.order_payments._provider,
+        objects=services.objects,
     )
     return wire(
         replace(known, **ports),
@@ -72,18 +86,29 @@ class Shop:
         )
 
     async def submit(
-        self, *, owner: str = "ada", key: str | None = None, reservation: str | None = None, **units: int
+        self,
+        *,
+        owner: str = "ada",
+        key: str | None = None,
+        reservation: str | None = None,
+        codes: tuple[str, ...] | None = None,
+        **units: int,
     ) -> Accepted:
         """An order that is accepted and waits in the ledger."""
         items = tuple(OrderItem(sku=sku, quantity=quantity) for sku, quantity in units.items())
-        command = PlaceOrder(items=items, address=ADDRESS, reservation_id=reservation)
+        command = PlaceOrder(items=items, address=ADDRESS, reservation_id=reservation, codes=codes)
         return await self.services.jobs.submit(command, owner=owner, key=key or new_id())
 
     async def place(
-        self, *, owner: str = "ada", reservation: str | None = None, **units: int
+        self,
+        *,
+        owner: str = "ada",
+        reservation: str | None = None,
+        codes: tuple[str, ...] | None = None,
+        **units: int,
     ) -> dict[str, Any]:
         """An order that a worker has settled, as its owner sees it."""
-        accepted = await self.submit(owner=owner, key=None, reservation=reservation, **units)
+        accepted = await self.submit(owner=owner, key=None, reservation=reservation, codes=codes, **units)
         await self.services.order_placing.settle(accepted.job_id)
         return await self.order(accepted.job_id, owner=owner)
 
@@ -151,6 +176,7 @@ async def check_books(services: Services) -> None:
     )
     for row in stock:
         assert row["available"] >= 0, row
+        assert row.get("low", False) == (row.get("low_at") is not None and row["available"] <= row["low_at"])
         assert row["reserved"] == held[row["_id"]], (row, held[row["_id"]])
         assert row["available"] + row["reserved"] == moved[row["_id"]], (row, moved[row["_id"]])
     assert set(moved) <= {row["_id"] for row in stock}
@@ -160,7 +186,7 @@ async def check_books(services: Services) -> None:
 def _check_orders(orders: Sequence[Mapping[str, Any]], holds: Mapping[str, Mapping[str, Any]]) -> None:
     expected = {
         "reserved": ("held", None),
-        "paid": ("committed", "paid"),
+        **dict.fromkeys(("paid", "fulfilled", "completed", "refunded"), ("committed", "paid")),
         "expired": ("released", "expired"),
         "cancelled": ("released", "cancelled"),
     }

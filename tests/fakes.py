@@ -9,7 +9,8 @@ from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from domain.ports import Charge, JobMessage, Lock, ProviderTimeout, QueueDepth
+from domain.errors import ServiceAway
+from domain.ports import Charge, JobMessage, Lock, ObjectMissing, ProviderTimeout, QueueDepth, Repaid
 from domain.values import Money
 
 
@@ -132,6 +133,10 @@ class FakeCache:
         if not self.away:
             self._values.update({key: (value, self.clock + seconds) for key, value in items.items()})
 
+    async def add(self, items: Mapping[str, str], *, seconds: int) -> None:
+        there = {key for key in items if await self.get(key) is not None}
+        await self.put({key: items[key] for key in items.keys() - there}, seconds=seconds)
+
     async def drop(self, keys: Sequence[str]) -> None:
         for key in keys if not self.away else ():
             self._values.pop(key, None)
@@ -165,6 +170,9 @@ class FakeProvider:
     def __init__(self) -> None:
         self.away = False
         self.charges: dict[str, Charge] = {}
+        #: What was paid back, by charge and refund.
+        self.refunds: dict[str, dict[str, int]] = {}
+        self._amounts: dict[str, Money] = {}
         self._lost: set[str] = set()
 
     async def authorise(self, *, key: str, amount: Money, source: str) -> Charge:
@@ -173,6 +181,7 @@ class FakeProvider:
             self._lost.add(key)
             raise ProviderTimeout(key)
         fresh = key not in self.charges
+        self._amounts.setdefault(key, amount)
         charge = self.charges.setdefault(key, _first_charge(key, source))
         if fresh and source == "sandbox:timeout":
             raise ProviderTimeout(key)
@@ -195,6 +204,27 @@ class FakeProvider:
         if known is not None and known.status != "authorised":
             return known
         return self._set(Charge(key, f"sandbox_{key}", "voided"))
+
+    async def refund(self, *, key: str, amount: Money, refund_key: str) -> Repaid:
+        self._answering(key)
+        paid = self.refunds.setdefault(key, {})
+        if refund_key in paid:
+            return Repaid(refund_key, "refunded")
+        refusal = self._refund_refusal(key, amount)
+        if refusal is None:
+            paid[refund_key] = amount.amount
+        return Repaid(refund_key, "refused" if refusal else "refunded", refusal)
+
+    def _refund_refusal(self, key: str, amount: Money) -> str | None:
+        if key not in self.charges:
+            return "unknown_charge"
+        if self.charges[key].status != "captured":
+            return "not_captured"
+        captured = self._amounts[key]
+        if amount.currency != captured.currency:
+            return "other_currency"
+        left = captured.amount - sum(self.refunds[key].values())
+        return "more_than_captured" if amount.amount > left else None
 
     def _set(self, charge: Charge) -> Charge:
         self.charges[charge.key] = charge
@@ -239,3 +269,43 @@ class FakeJobQueue:
         if taken:
             self.waiting[pool] = []
         return taken
+
+
+class FakeObjectStore:
+    """`ports.ObjectStore` in memory."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self._objects: dict[str, bytes] = {}
+
+    async def put(self, key: str, body: AsyncIterator[bytes], *, content_type: str) -> int:
+        data = b"".join([chunk async for chunk in body])
+        await self.ping()
+        self._objects[key] = data
+        return len(data)
+
+    @asynccontextmanager
+    async def open(self, key: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        await self.ping()
+        if key not in self._objects:
+            raise ObjectMissing(key)
+        data = self._objects[key]
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for start in range(0, len(data), 1024):
+                yield data[start : start + 1024]
+
+        yield chunks()
+
+    async def size(self, key: str) -> int | None:
+        await self.ping()
+        return len(self._objects[key]) if key in self._objects else None
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        await self.ping()
+        for key in keys:
+            self._objects.pop(key, None)
+
+    async def ping(self) -> None:
+        if self.away:
+            raise ServiceAway(service="S3")

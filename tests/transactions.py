@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import AutoReconnect
+from pymongo.results import UpdateResult
 
 from domain.changes import Changes
 from domain.jobs.models import JOBS
@@ -51,6 +53,17 @@ def just_before_the_commit(patch: pytest.MonkeyPatch, what: Callable[[], Awaitab
 
     replace_commit(patch, late)
     return done
+
+
+def each_update_runs_twice(patch: pytest.MonkeyPatch) -> None:
+    """As when the answer to an update is lost and the driver repeats it: the second answer is told."""
+    update_one = AsyncCollection.update_one
+
+    async def twice(*args: Any, **kwargs: Any) -> UpdateResult:
+        await update_one(*args, **kwargs)
+        return await update_one(*args, **kwargs)
+
+    patch.setattr(AsyncCollection, "update_one", twice)
 
 
 @contextmanager

@@ -12,12 +12,15 @@ import pytest
 from domain.bootstrap import Services
 from domain.values import Money
 from ops.fleet import Member, free_port
+from ops.sample.northwind import Northwind
 from tests.factories import Shop, eventually
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/adding-a-job.md").read_text(encoding="utf-8")
 #: Each with the file that it belongs into, which is its first line.
 COMMAND, HANDLER, SUBMIT = re.findall(r"^```python\n# (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+#: What the third one restocks: of the catalogue that is there for whoever follows the page.
+(SKU,) = re.findall(r'sku="([^"]+)"', SUBMIT[1])
 SUBSCRIBER = re.search(
     r"<!-- subscriber -->\n```python\n(.*?)^```$",
     (ROOT / "docs/events.md").read_text(encoding="utf-8"),
@@ -69,8 +72,8 @@ def test_the_new_kind_takes_thirty_lines():
 async def test_the_new_kind_of_job_runs_and_its_effect_happens_once(
     services: Services, surroundings: dict[str, str], worker: Member, copy: Path
 ):
-    price = Money(amount=1800)
-    await services.inventory.introduce(sku="CHAI-1", name="Chai", price=price, category="Beverages")
+    assert SKU in {product.sku for product in Northwind().products}
+    await services.inventory.introduce(sku=SKU, name="Chai", price=Money(amount=1800), category="Beverages")
     for _ in range(2):
         script = await asyncio.create_subprocess_exec(
             sys.executable, str(copy / SUBMIT[0]), env=surroundings, stdout=asyncio.subprocess.PIPE
@@ -79,7 +82,7 @@ async def test_the_new_kind_of_job_runs_and_its_effect_happens_once(
         assert "'state': 'succeeded'" in said.decode(), (said, worker.log.read_text(encoding="utf-8"))
     (job,) = await services.database["jobs"].find({"kind": "inventory.restock"}).to_list()
     assert (job["result"], job["progress"], job["attempts"]) == ({"lines": 1}, {"done": 1, "of": 1}, 1)
-    (level,) = await services.inventory.levels("CHAI-1")
+    (level,) = await services.inventory.levels(SKU)
     assert (level["available"], level["reserved"]) == (40, 0)
 
 

@@ -46,6 +46,15 @@ class Person:
         headers = self.headers | {"Idempotency-Key": key or new_id()}
         return await self.client.post(path, json=body, headers=headers)
 
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, status: int = 200, tag: str | None = None
+    ) -> httpx.Response:
+        """The answer, which has this status; to a request about what has the ETag `tag`, if one is given."""
+        headers = self.headers | {"Idempotency-Key": new_id()} | ({"If-Match": tag} if tag else {})
+        answer = await self.client.request(method, path, json=body, headers=headers)
+        assert answer.status_code == status, (method, path, answer.status_code, answer.text)
+        return answer
+
     async def post(self, path: str, body: Any = None, *, key: str | None = None) -> Any:
         """The answer to what is accepted or made."""
         answer = await self.send(path, body, key=key)

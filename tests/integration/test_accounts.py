@@ -1,86 +1,77 @@
-"""Accounts on a real store: registering, logging in, tokens."""
+"""Accounts on the real stack: registering, logging in, passwords, roles, signing keys."""
 
 import asyncio
-import base64
 import json
-import os
 import statistics
 import time
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import jwt
 import pytest
-from beanie import init_beanie
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from jwt.algorithms import OKPAlgorithm
 from passlib.hash import bcrypt
 from pydantic import SecretStr
-from pymongo import AsyncMongoClient
 
-from domain.accounts import tokens as tokens_module
-from domain.accounts.models import Account, SigningKey
-from domain.accounts.rules import CUSTOMER_SCOPES, SCOPES, Principal
+from domain.accounts import access, service
+from domain.accounts.keyring import new_pem
+from domain.accounts.models import SIGNING_KEYS, Account, SigningKey
+from domain.accounts.rules import CUSTOMER_SCOPES, ROLE_SCOPES, SCOPES, Principal
 from domain.accounts.service import Accounts
-from domain.accounts.tokens import KeyRing, Tokens, new_pem
-from domain.errors import EmailTaken, Invalid, NotFound, Unauthenticated
+from domain.accounts.sessions import Device
+from domain.bootstrap import Services, open_services
+from domain.errors import (
+    EmailTaken,
+    Forbidden,
+    Invalid,
+    NotFound,
+    OpsAccount,
+    SigningKeySet,
+    StaleRevision,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+)
 from domain.settings import Auth
-from domain.values import utcnow
+from domain.values import new_id, utcnow
+from ops.environment import settings_of
 from ops.stack import Stack
+from tests.conftest import MovableClock, environment_on
+from tests.factories import eventually
+from tests.people import LAPTOP, PASSWORD, PHONE, accounts_of, somebody
 
-EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
-SETTINGS = Auth(signing_key=SecretStr(new_pem()))
-NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
-SOMEBODY = Principal("018f", "customer", frozenset({"orders:read", "orders:write"}))
-
-
-class MovableClock:
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    def __call__(self) -> datetime:
-        return self.now
+OPS = Principal("ops", "ops", SCOPES)
 
 
 @pytest.fixture(scope="module")
-def mongo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("STOCKYARD_")}
-    stack = Stack("rd", tmp_path_factory.mktemp("stack"), environ=own)
-    stack.mongo.start()
-    yield stack.mongo.url
-    stack.wipe()
+async def shared(stack: Stack) -> AsyncIterator[Services]:
+    async with open_services(settings_of(environment_on(stack))) as services:
+        yield services
 
 
 @pytest.fixture
-async def store(mongo_url: str) -> AsyncIterator[None]:
-    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongo_url, tz_aware=True)
-    await client.drop_database("accounts")
-    await init_beanie(database=client["accounts"], document_models=[Account, SigningKey])
-    yield
-    await client.close()
+async def accounts(shared: Services, clock: MovableClock) -> AsyncIterator[Accounts]:
+    async with accounts_of(shared, clock=clock, listening=False) as accounts:
+        yield accounts
 
 
 @pytest.fixture
-async def accounts(store: None) -> AsyncIterator[Accounts]:
-    service = await Accounts.open(SETTINGS)
-    yield service
-    service.close()
+def email() -> str:
+    return f"{new_id()}@example.com"
 
 
-async def test_who_registers_is_a_customer(accounts: Accounts):
-    account = await accounts.register(" Ada@Example.com", PASSWORD)
-    assert (account.email, account.role) == (EMAIL, "customer")
+async def test_who_registers_is_a_customer(accounts: Accounts, email: str):
+    account = await accounts.register(f" {email.upper()}", PASSWORD)
+    assert (account.email, account.role) == (email, "customer")
     assert set(account.scopes) == CUSTOMER_SCOPES
     kept = await accounts.get(account.id)
     assert kept == account
     assert kept.created_at.tzinfo is not None
 
 
-async def test_the_id_is_the_stores_own_id_and_the_password_is_nowhere(accounts: Accounts):
-    account = await accounts.register(EMAIL, PASSWORD)
-    [stored] = await Account.get_pymongo_collection().find().to_list()
+async def test_the_id_is_the_stores_own_id_and_the_password_is_nowhere(accounts: Accounts, email: str):
+    account = await accounts.register(email, PASSWORD)
+    [stored] = await Account.get_pymongo_collection().find({"email": email}).to_list()
     assert stored["_id"] == account.id
     assert "id" not in stored
     assert stored["password_hash"].startswith("$argon2id$")
@@ -88,8 +79,8 @@ async def test_the_id_is_the_stores_own_id_and_the_password_is_nowhere(accounts:
     assert account.password_hash not in repr(account)
 
 
-async def test_an_address_registers_once_however_it_is_written(accounts: Accounts):
-    written = [EMAIL, EMAIL.upper(), f" {EMAIL}"] * 3
+async def test_an_address_registers_once_however_it_is_written(accounts: Accounts, email: str):
+    written = [email, email.upper(), f" {email}"] * 3
     outcomes = await asyncio.gather(
         *(accounts.register(address, PASSWORD) for address in written), return_exceptions=True
     )
@@ -97,78 +88,95 @@ async def test_an_address_registers_once_however_it_is_written(accounts: Account
     assert sum(isinstance(outcome, EmailTaken) for outcome in outcomes) == 8
 
 
-@pytest.mark.parametrize(("email", "password"), [("ada", PASSWORD), (EMAIL, "short"), (EMAIL, "x" * 300)])
-async def test_what_cannot_be_accepted_is_not_stored(accounts: Accounts, email: str, password: str):
-    with pytest.raises(Invalid):
-        await accounts.register(email, password)
-    assert await Account.count() == 0
+@pytest.mark.parametrize(
+    ("address", "password", "reason"),
+    [
+        ("ada", PASSWORD, "email"),
+        ("weak@example.com", "short", "weak_password"),
+        ("weak@example.com", "x" * 300, "long_password"),
+        ("weak@example.com", "password1234", "guessable_password"),
+        ("weak@example.com", "aaaaaaaaaaaaaaaa", "guessable_password"),
+        ("weak@example.com", "x" * 256, "guessable_password"),
+        ("mariannegreen@example.com", "mariannegreen", "guessable_password"),
+        ("ada@stockyard-lovers.example", "stockyard-lovers", "guessable_password"),
+    ],
+)
+async def test_what_cannot_be_accepted_is_not_stored(
+    accounts: Accounts, address: str, password: str, reason: str
+):
+    with pytest.raises(Invalid) as refused:
+        await accounts.register(address, password)
+    assert refused.value.detail["reason"] == reason
+    assert await Account.find_one({"email": address}) is None
 
 
-async def test_a_log_in_gives_a_token_that_says_who_came(accounts: Accounts):
-    account = await accounts.register(EMAIL, PASSWORD)
-    answer = await accounts.log_in("ADA@example.com ", PASSWORD)
-    assert answer.token_type == "Bearer"
-    assert timedelta(minutes=14) < answer.expires_at - utcnow() <= timedelta(minutes=15)
-    assert accounts.authenticate(answer.token) == Principal(account.id, "customer", CUSTOMER_SCOPES)
+async def test_a_log_in_gives_a_token_that_says_who_came(accounts: Accounts, clock: MovableClock):
+    account = await somebody(accounts)
+    session = await accounts.log_in(f"{account.email.upper()} ", PASSWORD)
+    assert timedelta(minutes=14) < session.expires_at - clock() <= timedelta(minutes=15)
+    expected = Principal(account.id, "customer", CUSTOMER_SCOPES, session_id=session.session_id)
+    assert await accounts.authenticate(session.token) == expected
 
 
 @pytest.mark.parametrize(
-    ("email", "password"),
-    [
-        (EMAIL, "wrong password"),
-        (EMAIL, ""),
-        (EMAIL, PASSWORD + " "),
-        (EMAIL, PASSWORD.upper()),
-        (EMAIL, "\ud800 half a character"),
-        (EMAIL, "x" * 1_000_000),
-        ("eve@example.com", PASSWORD),
-        ("eve@example.com", "nobody's password"),
-        ("no address", PASSWORD),
-    ],
+    "password",
+    ["wrong password", "", PASSWORD + " ", PASSWORD.upper(), "\ud800 half a character", "x" * 1_000_000],
 )
-async def test_any_other_log_in_is_refused_in_the_same_words(accounts: Accounts, email: str, password: str):
-    await accounts.register(EMAIL, PASSWORD)
-    with pytest.raises(Unauthenticated) as refused:
-        await accounts.log_in(email, password)
-    assert refused.value.detail == {}
+async def test_any_other_password_is_refused_as_an_unknown_address_is(
+    accounts: Accounts, email: str, password: str
+):
+    await accounts.register(email, PASSWORD)
+    for address in (email, f"no-{email}", "no address"):
+        with pytest.raises(Unauthenticated) as refused:
+            await accounts.log_in(address, password)
+        assert refused.value.detail == {}
 
 
 async def test_the_time_of_a_refusal_does_not_tell_whether_the_account_exists(accounts: Accounts):
-    await accounts.register(EMAIL, PASSWORD)
+    known = (await somebody(accounts)).email
 
-    async def refusal(email: str) -> float:
+    async def refusal(address: str) -> float:
         began = time.perf_counter()
         with pytest.raises(Unauthenticated):
-            await accounts.log_in(email, "wrong password")
+            await accounts.log_in(address, "wrong password")
         return time.perf_counter() - began
 
-    pairs = [(await refusal(EMAIL), await refusal("eve@example.com")) for _ in range(9)]
-    known, unknown = (statistics.median(times) for times in zip(*pairs, strict=True))
-    assert 0.5 < known / unknown < 2
+    pairs = [(await refusal(known), await refusal(f"no-{known}")) for _ in range(9)]
+    there, nowhere = (statistics.median(times) for times in zip(*pairs, strict=True))
+    assert 0.4 < there / nowhere < 2.5
 
 
 async def test_an_old_bcrypt_hash_works_and_is_replaced(accounts: Accounts):
-    account = await accounts.register(EMAIL, PASSWORD)
+    account = await somebody(accounts)
     await account.set({"password_hash": bcrypt.using(rounds=4).hash(PASSWORD)})
     with pytest.raises(Unauthenticated):
-        await accounts.log_in(EMAIL, "wrong password")
-    await accounts.log_in(EMAIL, PASSWORD)
+        await accounts.log_in(account.email, "wrong password")
+    await accounts.log_in(account.email, PASSWORD)
     assert (await accounts.get(account.id)).password_hash.startswith("$argon2id$")
-    await accounts.log_in(EMAIL, PASSWORD)
+    await accounts.log_in(account.email, PASSWORD)
+
+
+async def test_bcrypt_knows_the_first_72_bytes_and_what_replaces_it_all(accounts: Accounts):
+    account, long = await somebody(accounts), "correct horse battery " * 4
+    await account.set({"password_hash": bcrypt.using(rounds=4).hash(long[:72])})
+    await accounts.log_in(account.email, long)
+    with pytest.raises(Unauthenticated):
+        await accounts.log_in(account.email, long[:72])
+    await accounts.log_in(account.email, long)
 
 
 @pytest.mark.parametrize("kept", ["", "plain text", "$argon2id$broken", "$2b$04$short"])
 async def test_a_stored_hash_that_is_none_lets_nobody_in(accounts: Accounts, kept: str):
-    account = await accounts.register(EMAIL, PASSWORD)
+    account = await somebody(accounts)
     await account.set({"password_hash": kept})
     for password in (kept, PASSWORD, "nobody's password"):
         with pytest.raises(Unauthenticated):
-            await accounts.log_in(EMAIL, password)
+            await accounts.log_in(account.email, password)
 
 
 async def test_hashing_does_not_hold_the_event_loop_up(accounts: Accounts):
-    await accounts.register(EMAIL, PASSWORD)
-    work = asyncio.gather(*(accounts.log_in(EMAIL, PASSWORD) for _ in range(8)))
+    email = (await somebody(accounts)).email
+    work = asyncio.gather(*(accounts.log_in(email, PASSWORD) for _ in range(8)))
     turns = 0
     while not work.done():
         await asyncio.sleep(0)
@@ -177,204 +185,332 @@ async def test_hashing_does_not_hold_the_event_loop_up(accounts: Accounts):
     assert turns > 50
 
 
-async def test_the_command_line_makes_ops_accounts(accounts: Accounts):
-    await accounts.create_ops(EMAIL, PASSWORD)
-    principal = accounts.authenticate((await accounts.log_in(EMAIL, PASSWORD)).token)
+# -- changing the password ---------------------------------------------------------------------------
+
+
+async def test_a_new_password_ends_the_other_sessions(accounts: Accounts):
+    account = await somebody(accounts)
+    phone = await accounts.log_in(account.email, PASSWORD, device=PHONE)
+    laptop = await accounts.log_in(account.email, PASSWORD, device=LAPTOP)
+    by = await accounts.authenticate(laptop.token)
+    await accounts.change_password(by, PASSWORD, "seventeen green bicycles")
+    assert await accounts.authenticate(laptop.token) == by
+    for refused in (accounts.authenticate(phone.token), accounts.log_in(account.email, PASSWORD)):
+        with pytest.raises(Unauthenticated):
+            await refused
+    with pytest.raises(Unauthenticated):
+        await accounts.sessions.refresh(phone.refresh_token, PHONE)
+    await accounts.log_in(account.email, "seventeen green bicycles")
+
+
+@pytest.mark.parametrize(
+    ("current", "new", "reason"),
+    [
+        ("wrong password", "seventeen green bicycles", "wrong_password"),
+        (PASSWORD, "short", "weak_password"),
+        (PASSWORD, "password1234", "guessable_password"),
+    ],
+)
+async def test_a_password_that_cannot_be_changed_stays(
+    accounts: Accounts, current: str, new: str, reason: str
+):
+    account = await somebody(accounts)
+    session = await accounts.log_in(account.email, PASSWORD)
+    with pytest.raises(Invalid) as refused:
+        await accounts.change_password(await accounts.authenticate(session.token), current, new)
+    assert refused.value.detail["reason"] == reason
+    await accounts.log_in(account.email, PASSWORD)
+
+
+async def test_no_log_in_with_the_old_password_outlives_its_change(accounts: Accounts):
+    account = await somebody(accounts)
+    session = await accounts.log_in(account.email, PASSWORD)
+    by = await accounts.authenticate(session.token)
+    racing = [accounts.log_in(account.email, PASSWORD) for _ in range(6)]
+    changing = accounts.change_password(by, PASSWORD, "seventeen green bicycles")
+    *came, changed = await asyncio.gather(*racing, changing, return_exceptions=True)
+    assert changed is None
+    assert all(not isinstance(each, BaseException) or isinstance(each, Unauthenticated) for each in came)
+    live = await accounts.sessions.page(account.id, after=None, limit=50)
+    assert [row["_id"] for row in live] == [session.session_id]
+
+
+# -- throttling --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_failed_log_ins_make_the_next_ones_wait_whether_or_not_there_is_an_account(
+    shared: Services, email: str, *, there: bool
+):
+    async with accounts_of(shared, listening=False, login_attempts=3) as accounts:
+        if there:
+            await accounts.register(email, PASSWORD)
+        tries = [accounts.log_in(email, "wrong password") for _ in range(12)]
+        outcomes = await asyncio.gather(*tries, return_exceptions=True)
+        assert sum(isinstance(outcome, Unauthenticated) for outcome in outcomes) == 4
+        waits = [each.detail for each in outcomes if isinstance(each, TooManyRequests)]
+        assert waits == [{"retry_after": 1}] * 8
+        with pytest.raises(TooManyRequests):
+            await accounts.log_in(email, PASSWORD)
+
+
+async def test_a_right_password_forgets_the_failures(shared: Services, email: str):
+    async with accounts_of(shared, listening=False, login_attempts=3) as accounts:
+        await accounts.register(email, PASSWORD)
+        for _ in range(3):
+            for _ in range(2):
+                with pytest.raises(Unauthenticated):
+                    await accounts.log_in(email, "wrong password")
+            await accounts.log_in(email, PASSWORD)
+
+
+async def test_an_address_that_tries_many_accounts_waits(shared: Services):
+    device = Device(address=f"2001:db8:{new_id()[:4]}::1")
+    async with accounts_of(shared, listening=False, address_attempts=3) as accounts:
+        for _ in range(4):
+            with pytest.raises(Unauthenticated):
+                await accounts.log_in(f"{new_id()}@example.com", "wrong password", device=device)
+        account = await somebody(accounts)
+        with pytest.raises(TooManyRequests):
+            await accounts.log_in(account.email, PASSWORD, device=device)
+        with pytest.raises(TooManyRequests):
+            await accounts.register(f"{new_id()}@example.com", PASSWORD, device=device)
+        await accounts.log_in(account.email, PASSWORD, device=PHONE)
+
+
+async def test_who_asks_which_addresses_are_taken_has_to_wait(shared: Services):
+    device = Device(address=new_id())
+    async with accounts_of(shared, listening=False, address_attempts=1) as accounts:
+        account = await somebody(accounts)
+        for expected in (EmailTaken, EmailTaken, TooManyRequests):
+            with pytest.raises(expected):
+                await accounts.register(account.email, PASSWORD, device=device)
+
+
+async def test_an_address_guesses_at_once_no_more_than_in_a_row(shared: Services):
+    device = Device(address=new_id())
+    async with accounts_of(shared, listening=False, address_attempts=3) as accounts:
+        tries = [accounts.log_in(f"{new_id()}@example.com", "wrong", device=device) for _ in range(12)]
+        outcomes = await asyncio.gather(*tries, return_exceptions=True)
+        assert sum(isinstance(outcome, Unauthenticated) for outcome in outcomes) == 4
+        assert sum(isinstance(outcome, TooManyRequests) for outcome in outcomes) == 8
+
+
+async def test_who_comes_in_does_not_use_up_the_tries_of_the_address(shared: Services):
+    device = Device(address=new_id())
+    async with accounts_of(shared, listening=False, address_attempts=1) as accounts:
+        account = await somebody(accounts)
+        for _ in range(2):
+            for _ in range(3):
+                await accounts.log_in(account.email, PASSWORD, device=device)
+            await accounts.register(f"{new_id()}@example.com", PASSWORD, device=device)
+            with pytest.raises(Unauthenticated):
+                await accounts.log_in(account.email, "wrong password", device=device)
+        with pytest.raises(TooManyRequests):
+            await accounts.log_in(account.email, PASSWORD, device=device)
+
+
+async def test_nobody_keeps_the_owner_out_by_failing(shared: Services, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("domain.accounts.throttle.FIRST", 60.0)
+    at_home, elsewhere = (Device(address=new_id()) for _ in range(2))
+    async with accounts_of(shared, listening=False, login_attempts=1, address_attempts=99) as accounts:
+        account = await somebody(accounts)
+        await accounts.log_in(account.email, PASSWORD, device=at_home)
+
+        async def hammer(device: Device) -> list[type]:
+            tries = [accounts.log_in(account.email, "wrong password", device=device) for _ in range(6)]
+            return [type(each) for each in await asyncio.gather(*tries, return_exceptions=True)]
+
+        assert (await hammer(elsewhere)).count(Unauthenticated) == 2
+        await accounts.log_in(account.email, PASSWORD, device=at_home)
+        assert (await hammer(elsewhere)).count(Unauthenticated) == 2
+        assert (await hammer(at_home)).count(Unauthenticated) == 2
+        for device in (at_home, elsewhere):
+            with pytest.raises(TooManyRequests):
+                await accounts.log_in(account.email, PASSWORD, device=device)
+
+
+async def test_too_many_who_wait_for_a_hash_are_told_to_come_again(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("domain.accounts.passwords.MOST_WAITING", 3)
+    tries = [accounts.log_in(f"{new_id()}@example.com", "wrong password") for _ in range(9)]
+    outcomes = [type(each) for each in await asyncio.gather(*tries, return_exceptions=True)]
+    assert Unavailable in outcomes
+    assert outcomes.count(Unauthenticated) >= 3
+    with pytest.raises(Unauthenticated):
+        await accounts.log_in(f"{new_id()}@example.com", "wrong password")
+
+
+# -- roles, scopes and groups ------------------------------------------------------------------------
+
+
+async def test_the_command_line_makes_ops_accounts(accounts: Accounts, email: str):
+    await accounts.create_ops(email, PASSWORD)
+    principal = await accounts.authenticate((await accounts.log_in(email, PASSWORD)).token)
     assert (principal.role, principal.scopes) == ("ops", SCOPES)
     with pytest.raises(EmailTaken):
-        await accounts.create_ops(EMAIL, PASSWORD)
+        await accounts.create_ops(email, PASSWORD)
 
 
-async def test_a_grant_adds_scopes_once_from_the_next_log_in_on(accounts: Accounts):
-    account = await accounts.register(EMAIL, PASSWORD)
+async def test_a_grant_adds_scopes_once_from_the_next_token_on(accounts: Accounts):
+    account = await somebody(accounts)
+    session = await accounts.log_in(account.email, PASSWORD, device=PHONE)
     for _ in range(2):
         granted = await accounts.grant(account.id, ["orders:price"])
         assert sorted(granted.scopes) == ["orders:price", "orders:read", "orders:write"]
-    principal = accounts.authenticate((await accounts.log_in(EMAIL, PASSWORD)).token)
-    assert principal.may("orders:price")
+    assert not (await accounts.authenticate(session.token)).may("orders:price")
+    refreshed = await accounts.sessions.refresh(session.refresh_token, PHONE)
+    assert (await accounts.authenticate(refreshed.token)).may("orders:price")
 
 
 async def test_a_grant_needs_known_scopes_and_an_account(accounts: Accounts):
-    account = await accounts.register(EMAIL, PASSWORD)
+    account = await somebody(accounts)
     with pytest.raises(Invalid):
         await accounts.grant(account.id, ["orders:price", "root"])
     assert set((await accounts.get(account.id)).scopes) == CUSTOMER_SCOPES
     with pytest.raises(NotFound):
         await accounts.grant("nobody", ["orders:price"])
-    with pytest.raises(NotFound):
-        await accounts.get("nobody")
 
 
-async def test_racing_processes_without_a_set_key_share_one(store: None):
-    services = await asyncio.gather(*(Accounts.open(Auth(signing_key=None)) for _ in range(8)))
-    assert await SigningKey.count() == 1
-    assert len({json.dumps(service.jwks()) for service in services}) == 1
-    await services[0].register(EMAIL, PASSWORD)
-    token = (await services[0].log_in(EMAIL, PASSWORD)).token
-    assert services[7].authenticate(token).role == "customer"
-    for service in services:
-        service.close()
+async def test_a_role_brings_its_scopes_and_takes_them_at_once(accounts: Accounts):
+    account = await somebody(accounts)
+    staff = await accounts.change(account.id, OPS, role="staff", groups=["wholesale", "vip", "vip"])
+    assert (frozenset(staff.scopes), staff.groups) == (ROLE_SCOPES["staff"], ["vip", "wholesale"])
+    session = await accounts.log_in(account.email, PASSWORD)
+    assert (await accounts.authenticate(session.token)).may("ops:read")
+    await accounts.change(account.id, OPS, role="customer")
+    principal = await accounts.authenticate(session.token)
+    assert (principal.role, principal.scopes) == ("customer", CUSTOMER_SCOPES)
 
 
-# -- tokens: no store from here on ---------------------------------------------------------------------
-
-
-def issued_by(pem: str, *, clock: MovableClock | None = None) -> Tokens:
-    return Tokens(KeyRing.from_pem(pem), Auth(), clock or MovableClock(NOON))
-
-
-def claims_of(token: str) -> dict[str, Any]:
-    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
-    return claims
-
-
-def test_a_token_ends_at_its_time():
-    clock = MovableClock(NOON)
-    tokens = issued_by(new_pem(), clock=clock)
-    answer = tokens.issue(SOMEBODY)
-    assert answer.expires_at == NOON + timedelta(minutes=15)
-    clock.now = answer.expires_at - timedelta(milliseconds=1)
-    assert tokens.authenticate(answer.token) == SOMEBODY
-    clock.now = answer.expires_at
-    for _ in range(2):
-        with pytest.raises(Unauthenticated):
-            tokens.authenticate(answer.token)
-
-
-def test_a_token_of_another_key_is_refused():
-    with pytest.raises(Unauthenticated):
-        issued_by(new_pem()).authenticate(issued_by(new_pem()).issue(SOMEBODY).token)
-
-
-def test_a_token_of_another_issuer_is_refused():
-    ring = KeyRing.from_pem(new_pem())
-    theirs = Tokens(ring, Auth(issuer="elsewhere"), MovableClock(NOON)).issue(SOMEBODY).token
-    with pytest.raises(Unauthenticated):
-        Tokens(ring, Auth(), MovableClock(NOON)).authenticate(theirs)
-
-
-@pytest.mark.parametrize("claim", tokens_module.CLAIMS)
-def test_a_token_without_one_of_the_claims_is_refused(claim: str):
-    pem = new_pem()
-    tokens = issued_by(pem)
-    claims = claims_of(tokens.issue(SOMEBODY).token)
-    del claims[claim]
-    with pytest.raises(Unauthenticated):
-        tokens.authenticate(KeyRing.from_pem(pem).sign(claims))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"role": "god"}, {"scope": ["ops:write"]}, {"exp": "tomorrow"}, {"sub": 7}, {"iss": ["stockyard"]}],
-)
-def test_a_token_with_a_claim_of_another_kind_is_refused(change: dict[str, Any]):
-    pem = new_pem()
-    tokens = issued_by(pem)
-    claims = claims_of(tokens.issue(SOMEBODY).token) | change
-    key = serialization.load_pem_private_key(pem.encode(), None)
-    assert isinstance(key, Ed25519PrivateKey)
-    # By PyJWT's parts: its own encode would refuse some of these.
-    body = json.dumps(claims).encode()
-    kid = tokens.ring.jwks()["keys"][0]["kid"]
-    with pytest.raises(Unauthenticated):
-        tokens.authenticate(jwt.api_jws.encode(body, key, algorithm="EdDSA", headers={"kid": kid}))
-
-
-def part(content: object) -> str:
-    text = content if isinstance(content, str) else json.dumps(content)
-    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
-
-
-def test_forged_headers_are_refused():
-    tokens = issued_by(new_pem())
-    token = tokens.issue(SOMEBODY).token
-    header, body, signature = token.split(".")
-    [jwk] = tokens.ring.jwks()["keys"]
-    claims = claims_of(token) | {"scope": "ops:write"}
-    public = jwt.utils.base64url_decode(jwk["x"])
-    with_secret = jwt.encode(claims, public, algorithm="HS256", headers={"kid": jwk["kid"]})
-    forged = [
-        f"{part({'alg': 'none', 'kid': jwk['kid']})}.{part(claims)}.",
-        f"{part({'alg': 'none', 'kid': jwk['kid']})}.{part(claims)}.{signature}",
-        f"{header}.{part(claims)}.{signature}",
-        f"{header}.{body}.",
-        f"{header}.{body}",
-        f"{part({'alg': 'EdDSA'})}.{body}.{signature}",
-        f"{part({'alg': 'EdDSA', 'kid': ['a']})}.{body}.{signature}",
-        f"{part({'alg': 'EdDSA', 'kid': 'unknown'})}.{body}.{signature}",
-        f"{part('[' * 2500)}.{body}.{signature}",
-        f"{part('7')}.{body}.{signature}",
-        with_secret,
-        token + "A",
-        token + "." + signature,
-        token[:-6] + "AAAAAA",
-        "",
-        "...",
-        "Bearer " + token,
-        "\ud800",
-        "ü" * 100,
-        "a" * 1_000_000,
+async def test_only_ops_set_roles_and_scopes_and_none_that_they_have_not(accounts: Accounts, email: str):
+    account = await somebody(accounts)
+    staff = Principal("staff", "staff", SCOPES)
+    half = Principal("half", "ops", frozenset({"ops:write"}))
+    cases: list[tuple[Principal, dict[str, Any], type[Exception]]] = [
+        (staff, {"role": "staff"}, Forbidden),
+        (staff, {"scopes": ["orders:price"]}, Forbidden),
+        (half, {"scopes": ["orders:price"]}, Forbidden),
+        (half, {"role": "staff"}, Forbidden),
+        (OPS, {"scopes": ["root"]}, Invalid),
+        (OPS, {"groups": ["No Such"]}, Invalid),
     ]
-    for text in forged:
-        with pytest.raises(Unauthenticated):
-            tokens.authenticate(text)
-    assert tokens.authenticate(token) == SOMEBODY
+    for by, change, refused in cases:
+        with pytest.raises(refused):
+            await accounts.change(account.id, by, **change)
+    await accounts.change(account.id, staff, groups=["vip"])
+    ops = await accounts.create_ops(email, PASSWORD)
+    for by, change in ((OPS, {"role": "customer"}), (staff, {"groups": ["vip"]})):
+        with pytest.raises(OpsAccount):
+            await accounts.change(ops.id, by, **change)
+    await accounts.change(account.id, OPS, role="staff")
+    assert (await accounts.change(account.id, half, role="customer")).role == "customer"
+    with pytest.raises(NotFound):
+        await accounts.change("nobody", OPS, groups=[])
 
 
-def test_keys_rotate_without_logging_anybody_out():
-    old, new = new_pem(), new_pem()
-    before = issued_by(old)
-    token = before.issue(SOMEBODY).token
-    during = issued_by(new + old)
-    assert during.authenticate(token) == SOMEBODY
-    assert before.ring.jwks()["keys"][0] in during.ring.jwks()["keys"]
-    after = issued_by(new)
-    assert after.authenticate(during.issue(SOMEBODY).token) == SOMEBODY
-    with pytest.raises(Unauthenticated):
-        after.authenticate(token)
+async def test_two_changes_that_saw_the_same_account_are_not_both_made(accounts: Accounts):
+    account = await somebody(accounts)
+    seen = frozenset({account.revision})
+    racing = [accounts.change(account.id, OPS, expected=seen, groups=[f"g{n}"]) for n in range(5)]
+    outcomes = await asyncio.gather(*racing, return_exceptions=True)
+    assert sum(isinstance(outcome, StaleRevision) for outcome in outcomes) == 4
 
 
-def test_an_old_key_may_be_given_by_its_public_half():
-    old, new = new_pem(), new_pem()
-    token = issued_by(old).issue(SOMEBODY).token
-    key = serialization.load_pem_private_key(old.encode(), None).public_key()
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    half = key.public_bytes(serialization.Encoding.PEM, form).decode()
-    assert issued_by(new + half).authenticate(token) == SOMEBODY
-    with pytest.raises(ValueError, match="private key"):
-        KeyRing.from_pem(half)
+async def test_groups_of_many_accounts_come_by_one_read(accounts: Accounts):
+    people = [await somebody(accounts) for _ in range(2)]
+    await accounts.change(people[0].id, OPS, groups=["vip"])
+    found = await accounts.groups_of([*(each.id for each in people), "nobody"])
+    assert found == {people[0].id: frozenset({"vip"}), people[1].id: frozenset(), "nobody": frozenset()}
+    assert await accounts.groups_of([]) == {}
 
 
-@pytest.mark.parametrize(
-    "text", ["", "secret", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"]
-)
-def test_a_signing_key_that_is_none_is_refused_at_start(text: str):
-    with pytest.raises(ValueError):
-        KeyRing.from_pem(text)
+# -- signing keys ------------------------------------------------------------------------------------
 
 
-def test_others_can_check_our_tokens_by_the_jwk_set():
-    tokens = issued_by(new_pem(), clock=MovableClock(utcnow()))
-    token = tokens.issue(SOMEBODY).token
-    keys = jwt.PyJWKSet.from_dict(tokens.ring.jwks())
-    key = keys[jwt.get_unverified_header(token)["kid"]]
-    claims = jwt.decode(token, key.key, algorithms=["EdDSA"], issuer="stockyard")
-    assert claims["scope"] == "orders:read orders:write"
-    assert all("d" not in jwk for jwk in tokens.ring.jwks()["keys"])
+async def test_racing_processes_without_a_set_key_share_one(shared: Services):
+    await SigningKey.get_pymongo_collection().delete_many({})
+    ports: dict[str, Any] = {
+        "database": shared.database,
+        "cache": shared.signals._cache,
+        "pubsub": shared.pubsub,
+        "limiter": shared.accounts.limiter,
+    }
+    services = await asyncio.gather(*(Accounts.open(Auth(), **ports) for _ in range(4)))
+    assert await SigningKey.count() == 1
+    assert len({json.dumps(each.jwks()) for each in services}) == 1
+    account = await somebody(services[0])
+    token = (await services[0].log_in(account.email, PASSWORD)).token
+    assert (await services[3].authenticate(token)).account_id == account.id
+    for each in services:
+        each.close()
 
 
-def test_a_kid_is_the_thumbprint_of_the_published_example():
-    """RFC 8037, appendix A.3."""
-    jwk = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
-    key = OKPAlgorithm.from_jwk(jwk)
-    assert isinstance(key, Ed25519PublicKey)
-    assert tokens_module.thumbprint(key) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+def kid(token: str) -> str:
+    return str(jwt.get_unverified_header(token)["kid"])
 
 
-def test_remembered_tokens_are_bounded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(tokens_module, "REMEMBERED", 3)
-    tokens = issued_by(new_pem())
-    for n in range(10):
-        principal = Principal(str(n), "customer", frozenset())
-        assert tokens.authenticate(tokens.issue(principal).token) == principal
-    assert len(tokens._verified) == 3
+async def test_a_key_of_a_version_that_did_not_rotate_still_signs(shared: Services, clock: MovableClock):
+    async with accounts_of(shared, listening=False) as accounts:
+        session = await accounts.log_in((await somebody(accounts)).email, PASSWORD)
+    await shared.database[SIGNING_KEYS].update_many({}, {"$set": {"signs_from": None}})
+    async with accounts_of(shared, listening=False) as accounts:
+        assert (await accounts.authenticate(session.token)).session_id == session.session_id
+
+
+async def test_keys_rotate_under_running_processes_and_log_nobody_out(
+    shared: Services, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(service, "RING_READ", 0.05)
+    async with accounts_of(shared, clock=clock) as one, accounts_of(shared, clock=clock) as other:
+        account = await somebody(one)
+        before = await one.log_in(account.email, PASSWORD, device=PHONE)
+        signs_from = await other.rotate_signing_key(lead=timedelta(minutes=10))
+        assert signs_from == pytest.approx(clock() + timedelta(minutes=10), abs=timedelta(seconds=5))
+        await eventually(lambda: len(one.jwks()["keys"]) == 2)
+        waiting = await one.sessions.refresh(before.refresh_token, PHONE)
+        assert kid(waiting.token) == kid(before.token)
+
+        clock.move(minutes=10)
+        await eventually(lambda: one._tokens.ring._kid != kid(before.token))
+        after = await one.sessions.refresh(waiting.refresh_token, PHONE)
+        await eventually(lambda: other._tokens.ring._kid == kid(after.token))
+        for token in (waiting.token, after.token):
+            assert (await other.authenticate(token)).account_id == account.id
+
+        clock.move(minutes=17)
+        await eventually(lambda: len(one.jwks()["keys"]) == 1)
+        last = await one.sessions.refresh(after.refresh_token, PHONE)
+        assert kid(last.token) == kid(after.token)
+
+
+async def test_a_key_that_leaked_is_dropped_at_once(shared: Services):
+    async with accounts_of(shared) as one, accounts_of(shared) as other:
+        account = await somebody(one)
+        session = await one.log_in(account.email, PASSWORD, device=PHONE)
+        await other.authenticate(session.token)
+        old = one._tokens.ring.kids
+        await one.rotate_signing_key(lead=timedelta(), at_once=True)
+        await eventually(lambda: not old & one._tokens.ring.kids and not old & other._tokens.ring.kids)
+        for process in (one, other):
+            with pytest.raises(Unauthenticated):
+                await process.authenticate(session.token)
+        refreshed = await other.sessions.refresh(session.refresh_token, PHONE)
+        assert (await one.authenticate(refreshed.token)).account_id == account.id
+
+
+async def test_keys_of_the_settings_are_rotated_there(shared: Services):
+    async with accounts_of(shared, listening=False, signing_key=SecretStr(new_pem())) as accounts:
+        with pytest.raises(SigningKeySet):
+            await accounts.rotate_signing_key(lead=timedelta())
+
+
+async def test_remembered_credentials_are_bounded(accounts: Accounts, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(access, "REMEMBERED", 3)
+    account = await somebody(accounts)
+    for _ in range(6):
+        session = await accounts.log_in(account.email, PASSWORD)
+        await accounts.authenticate(session.token)
+    assert (len(accounts._access._known), len(accounts._access._held)) == (3, 3)
+    assert utcnow() < session.expires_at

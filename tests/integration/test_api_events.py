@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from api import stream
-from api.main import Connection
+from api.connection import Connection
 from domain.changes import Changes
 from domain.events.models import NewEvent
 from domain.events.rules import account_channel
@@ -183,8 +183,17 @@ async def test_a_stream_ends_with_its_token(api: Api, monkeypatch: pytest.Monkey
     user = api.user()
     async with serving(api) as (_, url), following(url, user) as told:
         await told.next()
-        tokens, real = api.services.accounts._tokens, api.services.clock
-        monkeypatch.setattr(tokens, "_clock", lambda: real() + timedelta(hours=1))
+        access, real = api.services.accounts._access, api.services.clock
+        monkeypatch.setattr(access, "_clock", lambda: real() + timedelta(hours=1))
+        assert await read_to_end(told) == "ended"
+
+
+async def test_a_stream_ends_with_its_session(api: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stream, "HEARTBEAT", 0.1)
+    user = api.user()
+    async with serving(api) as (_, url), following(url, user) as told:
+        await told.next()
+        assert await api.services.accounts.sessions.end_all(user.id) == 1
         assert await read_to_end(told) == "ended"
 
 

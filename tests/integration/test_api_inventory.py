@@ -37,7 +37,9 @@ async def test_a_product_is_created_with_an_empty_stock_and_seen_by_all(api: Api
         "sku": "CHAI",
         "available": 0,
         "reserved": 0,
-        "levels": [{"sku": "CHAI", "location": "main", "available": 0, "reserved": 0}],
+        "levels": [
+            {"sku": "CHAI", "location": "main", "available": 0, "reserved": 0, "low_at": 5, "low": True}
+        ],
     }
     again = await clerk.post("/v1/products", CHAI)
     assert (again.status_code, again.json()["code"]) == (409, "sku_taken")

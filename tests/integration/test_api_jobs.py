@@ -86,7 +86,6 @@ async def test_a_filter_that_makes_no_sense_is_refused(api: Api, subtests: pytes
         {"older_than": "999999999d"},
         {"older_than": "-1s"},
         {"kind": "x" * 101},
-        {"cursor": "x" * 201},
     ]
     for query in cases:
         with subtests.test(query=str(query)[:80]):
@@ -102,10 +101,16 @@ async def test_a_reservation_is_made_seen_and_released(api: Api):
     assert accepted.status_code == 202
     here = accepted.json()["links"]["self"]
     pending = (await user.get(here)).json()
-    assert (pending["state"], pending["lines"]) == ("pending", [{"sku": "CHAI", "quantity": 2}])
+    assert (pending["state"], pending["lines"]) == (
+        "pending",
+        [{"sku": "CHAI", "quantity": 2, "location": None}],
+    )
     await api.services.reservation_placing.settle(accepted.json()["id"])
     held = (await user.get(here, params={"wait": 5})).json()
-    assert (held["state"], held["lines"]) == ("held", [{"sku": "CHAI", "quantity": 2}])
+    assert (held["state"], held["lines"]) == (
+        "held",
+        [{"sku": "CHAI", "quantity": 2, "location": "main"}],
+    )
     assert held["expires_at"] > held["created_at"]
     assert (await api.user().get(here)).status_code == 404
     assert (await api.user().delete(here)).status_code == 404

@@ -5,10 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
+from honcho.environ import parse as parse_dotenv
 
-from domain.values import new_id
+from domain.accounts.keyring import new_pem
+from domain.values import new_id, utcnow
+from tests.factories import eventually
 
 #: Exit code, standard output, standard error.
 Run = Callable[..., tuple[int, str, str]]
@@ -49,8 +53,8 @@ async def test_the_first_ops_account_is_made_on_the_server_and_can_log_in(stocky
     account = json.loads(out)
     assert code == 0
     assert (account["email"], account["role"]) == ("ops@example.com", "ops")
-    token = await services.accounts.log_in("ops@example.com", PASSWORD)
-    assert services.accounts.authenticate(token.token).may("inventory:write")
+    session = await services.accounts.log_in("ops@example.com", PASSWORD)
+    assert (await services.accounts.authenticate(session.token)).may("inventory:write")
 
 
 async def test_a_granted_scope_comes_with_the_next_log_in(stockyard, services):
@@ -59,8 +63,27 @@ async def test_a_granted_scope_comes_with_the_next_log_in(stockyard, services):
     code, out, _ = stockyard("accounts", "grant", "ADA@example.com", "orders:price")
 
     assert (code, out) == (0, "ada@example.com may now: orders:price orders:read orders:write\n")
-    token = await services.accounts.log_in("ada@example.com", PASSWORD)
-    assert services.accounts.authenticate(token.token).may("orders:price")
+    session = await services.accounts.log_in("ada@example.com", PASSWORD)
+    assert (await services.accounts.authenticate(session.token)).may("orders:price")
+
+
+async def test_a_rotated_key_is_taken_up_by_running_processes(stockyard, services):
+    async with services.accounts.listening():
+        before = services.accounts.jwks()["keys"]
+
+        code, out, _ = stockyard("accounts", "rotate-key", "--lead", "5m", "--json")
+
+        assert code == 0
+        signs_from = datetime.fromisoformat(json.loads(out)["signs_from"])
+        assert timedelta(minutes=4) < signs_from - utcnow() <= timedelta(minutes=5)
+        await eventually(lambda: len(services.accounts.jwks()["keys"]) == 2)
+        assert services.accounts.jwks()["keys"][0] == before[0]
+
+
+def test_keys_of_the_settings_are_not_rotated_by_the_command(stockyard):
+    code, out, err = stockyard("accounts", "rotate-key", STOCKYARD_AUTH_SIGNING_KEY=new_pem())
+    assert (code, out) == (1, "")
+    assert err.startswith("stockyard: The signing keys are a setting.")
 
 
 def test_what_is_refused_says_so_in_one_line(stockyard):
@@ -71,6 +94,10 @@ def test_what_is_refused_says_so_in_one_line(stockyard):
         (
             stockyard("accounts", "create-ops", "a@example.com", "--password-stdin", typed="short\n"),
             "a password has at least 10 characters",
+        ),
+        (
+            stockyard("accounts", "create-ops", "a@example.com", "--password-stdin", typed="password1234\n"),
+            "this password is easy to guess",
         ),
         (
             stockyard("accounts", "grant", "twice@example.com", "orders:steal"),
@@ -89,7 +116,12 @@ def test_what_is_refused_says_so_in_one_line(stockyard):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("accounts", "grant", "a@example.com"), ("accounts", "delete"), ("config", "check", "--yaml")],
+    [
+        ("accounts", "grant", "a@example.com"),
+        ("accounts", "rotate-key", "--lead", "soon"),
+        ("accounts", "delete"),
+        ("config", "check", "--yaml"),
+    ],
 )
 def test_wrong_usage_is_2(stockyard, arguments):
     assert stockyard(*arguments)[0] == 2
@@ -161,3 +193,25 @@ def test_redis_and_rabbitmq_that_are_away_are_told_apart(stockyard):
         "redis": False,
         "rabbitmq": False,
     }
+
+
+def test_where_the_stack_is_can_be_read_by_a_shell_and_by_honcho(stockyard, stack, environment, tmp_path):
+    code, out, _ = stockyard("stack", "env", "--name", stack.name)
+    assert code == 0
+    expected = {name: environment[name] for name in stack.urls.as_env()}
+    assert set(out.splitlines()) == {f"{name}={value}" for name, value in expected.items()}
+    (tmp_path / "stack.env").write_text(out, encoding="utf-8")
+    told = subprocess.run(
+        ["sh", "-c", "set -a; . ./stack.env; env"], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    assert set(out.splitlines()) <= set(told.splitlines())
+    assert parse_dotenv(out) == expected
+
+
+def test_a_stack_that_is_not_up_says_how_to_start_it(stockyard):
+    code, out, said = stockyard("stack", "env", "--name", "nowhere")
+    assert (code, out) == (1, "")
+    assert said == (
+        "stockyard: the stack nowhere is not running: `python -m ops.stack --name nowhere up` starts it\n"
+    )
+    assert stockyard("stack", "env", "--name", "Odd Name")[0] == 1

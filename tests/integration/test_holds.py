@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
 
 from domain.bootstrap import Services
+from domain.changes import Changes
 from domain.errors import OrderNotCancellable, OrderNotFound, TryAgain
 from domain.inventory.holds import TRIES
 from domain.orders.commands import CancelOrder
@@ -15,7 +16,7 @@ from domain.values import utcnow
 from tests.conftest import MovableClock
 from tests.factories import Shop
 from tests.fakes import FakeLocks
-from tests.transactions import LABELS, commit_whose_answer_is_lost
+from tests.transactions import LABELS, commit_whose_answer_is_lost, replace_commit
 
 
 @pytest.fixture
@@ -87,18 +88,18 @@ async def test_a_hold_that_is_extended_lasts_and_one_that_has_expired_is_not_ext
 ):
     holds, order = shop.services.holds, await shop.place(A=1)
     still.move(minutes=14, seconds=59)
-    assert await holds.extend(order["id"], by=timedelta(seconds=5))
+    assert await holds.extend([order["id"]], by=timedelta(seconds=5))
     # An extension never shortens.
-    assert await holds.extend(order["id"], by=timedelta(milliseconds=1))
+    assert await holds.extend([order["id"]], by=timedelta(milliseconds=1))
     still.move(seconds=4)
     assert await shop.services.orders.expire([order["id"]]) == {"expired": 0}
     # It goes on, and is not extended again: its own time is over.
-    assert not await holds.extend(order["id"], by=timedelta(hours=1))
+    assert not await holds.extend([order["id"]], by=timedelta(hours=1))
     assert await holds.expired(limit=1) == []
     still.move(seconds=1)
-    assert not await holds.extend(order["id"], by=timedelta(hours=1))
+    assert not await holds.extend([order["id"]], by=timedelta(hours=1))
     assert await shop.services.orders.expire([order["id"]]) == {"expired": 1}
-    assert not await holds.extend(order["id"], by=timedelta(hours=1))
+    assert not await holds.extend([order["id"]], by=timedelta(hours=1))
 
 
 async def test_a_hold_ends_once_however_many_end_it(shop: Shop, other: Shop, still: MovableClock):
@@ -240,4 +241,26 @@ async def test_cancels_expiries_and_sales_of_the_same_stock_at_once_leave_the_bo
     assert ended["expired"] + ended["cancelled"] == 10
     sold = [each for each in results if isinstance(each, dict) and each.get("state") == "reserved"]
     assert await shop.levels("A") == (10 - len(sold), len(sold))
+    await shop.check_books()
+
+
+async def test_many_that_cancel_at_once_without_locks_are_not_in_each_others_way(
+    rewire: Callable[..., Services], still: MovableClock, monkeypatch: pytest.MonkeyPatch
+):
+    away = FakeLocks()
+    away.away = True
+    shop = Shop(rewire(clock=still, locks=away))
+    await shop.stock(A=40)
+    orders = [await shop.place(A=1) for _ in range(40)]
+    commits: list[Changes] = []
+
+    async def count(changes: Changes, commit: Callable[[], Awaitable[None]]) -> None:
+        commits.append(changes)
+        await commit()
+
+    replace_commit(monkeypatch, count)
+    ends = [shop.services.orders.cancel(order["id"], owner="ada") for order in orders * 2]
+    assert await asyncio.gather(*ends) == [{"order_state": "cancelled"}] * 80
+    assert len(commits) < 10
+    assert await shop.levels("A") == (40, 0)
     await shop.check_books()

@@ -12,7 +12,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from domain.adapters.payments import COLLECTION, SandboxProvider
-from domain.ports import Charge, PaymentProvider, ProviderTimeout
+from domain.ports import Charge, PaymentProvider, ProviderTimeout, Repaid
 from domain.values import Money, new_id
 from ops.servers.mongo import Mongo
 from ops.stack import Stack
@@ -144,6 +144,41 @@ async def test_a_capture_that_races_a_void_has_one_outcome(company: Company):
         assert len({charge.status for charge in ends}) == 1
 
 
+async def test_captured_money_is_paid_back_in_parts_and_each_part_once(company: Company, key: str):
+    await authorise(company.provider, key)
+    await company.provider.capture(key=key)
+    for _ in range(2):
+        one = await company.provider.refund(key=key, amount=Money(amount=1000), refund_key=f"{key}-1")
+        assert one == Repaid(f"{key}-1", "refunded")
+    over = await company.elsewhere.refund(key=key, amount=Money(amount=251), refund_key=f"{key}-2")
+    assert over == Repaid(f"{key}-2", "refused", "more_than_captured")
+    rest = await company.elsewhere.refund(key=key, amount=Money(amount=250), refund_key=f"{key}-2")
+    assert rest.status == "refunded"
+
+
+async def test_refunds_at_once_never_pay_back_more_than_was_captured(company: Company, key: str):
+    await authorise(company.provider, key)
+    await company.provider.capture(key=key)
+    both = (company.provider, company.elsewhere)
+    answers = await asyncio.gather(
+        *(both[n % 2].refund(key=key, amount=Money(amount=500), refund_key=f"{key}-{n}") for n in range(6)),
+        return_exceptions=True,
+    )
+    made = [each for each in answers if isinstance(each, Repaid) and each.status == "refunded"]
+    assert len(made) == 2
+
+
+async def test_what_was_not_captured_is_not_paid_back(company: Company, key: str):
+    async def refusal(money: Money) -> str | None:
+        return (await company.provider.refund(key=key, amount=money, refund_key=key)).reason
+
+    assert await refusal(AMOUNT) == "unknown_charge"
+    await authorise(company.provider, key)
+    assert await refusal(AMOUNT) == "not_captured"
+    await company.provider.capture(key=key)
+    assert await refusal(Money(amount=1, currency="EUR")) == "other_currency"
+
+
 async def test_what_was_never_authorised_cannot_be_captured(company: Company, key: str):
     charge = await company.provider.capture(key=key)
     assert (charge.status, charge.reason) == ("declined", "unknown_charge")
@@ -169,9 +204,10 @@ async def test_a_company_that_does_not_answer_is_a_timeout(company: Company, key
         company.provider.find(key),
         company.provider.capture(key=key),
         company.provider.void(key=key),
+        company.provider.refund(key=key, amount=AMOUNT, refund_key=key),
         return_exceptions=True,
     )
-    assert [type(answer) for answer in answers] == [ProviderTimeout] * 4
+    assert [type(answer) for answer in answers] == [ProviderTimeout] * 5
 
 
 async def test_charges_survive_a_kill_of_the_store(

@@ -382,7 +382,7 @@ async def test_a_run_that_finds_the_hold_ended_by_its_other_run_does_not_void_th
         waiting.set()
         runs.append(await outcome(slow))
 
-    async def slowly(*args: Any, **kwargs: Any) -> bool:
+    async def slowly(*args: Any, **kwargs: Any) -> Any:
         arrived.set()
         await waiting.wait()
         return await extend(*args, **kwargs)

@@ -13,7 +13,7 @@ from domain.inventory.commands import Item, Release, Reserve
 from domain.orders.commands import CancelOrder
 from domain.values import new_id
 from tests.conftest import MovableClock
-from tests.factories import Shop
+from tests.factories import Shop, withdraw
 from tests.fakes import FakeLocks
 from tests.transactions import just_before_the_commit
 
@@ -53,6 +53,17 @@ async def test_a_reservation_that_does_not_fit_is_refused_and_holds_nothing(shop
     unknown = await shop.job(await shop.reserve(GHOST=1))
     assert (unknown["state"], unknown["error"]["code"]) == ("failed", "unknown_sku")
     await shop.check_books()
+
+
+async def test_what_is_not_for_sale_cannot_be_reserved(shop: Shop):
+    await shop.stock(A=5, B=5)
+    await withdraw(shop.services, "A")
+    await shop.services.database["skus"].update_one({"_id": "B"}, {"$set": {"public": False}})
+    for sku, code in (("A", "not_for_sale"), ("B", "unknown_sku")):
+        units: Any = {sku: 1}
+        job = await shop.job(await shop.reserve(**units))
+        assert (job["state"], job["error"]["code"]) == ("failed", code)
+        assert await shop.levels(sku) == (5, 0)
 
 
 async def test_a_reservation_is_pending_until_a_worker_has_settled_it(shop: Shop):
@@ -125,7 +136,7 @@ async def test_an_order_over_a_reservation_ends_with_it(shop: Shop, clock: Movab
         ("expired", "reservation_ended"),
         ("released", "reservation_ended"),
         ("used", "reservation_ended"),
-        ("an order's", "reservation_ended"),
+        ("an order's", "reservation_not_found"),
     ],
 )
 async def test_an_order_is_rejected_over_a_reservation_that_does_not_serve(

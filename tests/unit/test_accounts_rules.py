@@ -1,5 +1,6 @@
 import pytest
 
+from domain.accounts.passwords import JUDGED, LEET, MOST_LEET, _bounded
 from domain.accounts.rules import (
     CUSTOMER_SCOPES,
     SCOPES,
@@ -93,3 +94,11 @@ def test_a_principal_may_what_its_scopes_say_whatever_its_role():
     with pytest.raises(Forbidden) as refused:
         principal.require("ops:write")
     assert refused.value.detail == {"scope": "ops:write"}
+
+
+def test_what_judges_passwords_is_shown_few_signs_that_may_be_letters():
+    signs = "4@8({[<369!1|0$5+7%2" * 4
+    shown = _bounded(signs)
+    assert len(shown) == JUDGED
+    assert len(LEET & set(shown)) == MOST_LEET
+    assert _bounded("Tr0ub4dour&3!") == "Tr0ub4dour&3!"

@@ -143,3 +143,22 @@ async def test_a_batch_runs_in_nobodys_context():
     batcher: Batcher[int, str] = Batcher(apply)
     who.set("ada")
     assert await batcher.submit(1) == "nobody"
+
+
+async def test_batchers_that_share_a_gate_take_turns_and_gather_meanwhile(apply: Recorder):
+    gate = asyncio.Lock()
+    other = Recorder()
+    one: Batcher[int, int] = Batcher(apply, gate=gate)
+    two: Batcher[int, int] = Batcher(other, gate=gate)
+    apply.gate.clear()
+    first = asyncio.create_task(one.submit(1))
+    await eventually(lambda: apply.batches == [[1]])
+    second = asyncio.create_task(two.submit(2))
+    await asyncio.sleep(0)
+    third = asyncio.create_task(two.submit(3))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert other.batches == []
+    apply.gate.set()
+    assert list(await asyncio.gather(first, second, third)) == [10, 20, 30]
+    assert other.batches == [[2, 3]]

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from domain.errors import CurrencyMismatch, HoldEnded, OrderTooLarge, OutOfStock, UnknownSku
 from domain.orders.commands import OrderItem, PlaceOrder
+from domain.orders.pricing import price
 from domain.orders.rules import (
     hold_for_payment,
     pending_view,
-    price,
     rejected_order,
     reservation_error,
     reserved_order,
@@ -21,9 +21,9 @@ from domain.values import Money, utcnow
 from tests.factories import ADDRESS
 
 PRODUCTS = {
-    "CHAI": {"name": "Chai", "price": {"amount": 18_00, "currency": "USD"}},
-    "TOFU": {"name": "Tofu", "price": {"amount": 23_25, "currency": "USD"}},
-    "TEA": {"name": "Tea", "price": {"amount": 5_00, "currency": "EUR"}},
+    "CHAI": {"name": "Chai", "price": {"amount": 18_00, "currency": "USD"}, "sellable": True},
+    "TOFU": {"name": "Tofu", "price": {"amount": 23_25, "currency": "USD"}, "sellable": True},
+    "TEA": {"name": "Tea", "price": {"amount": 5_00, "currency": "EUR"}, "sellable": True},
 }
 
 
@@ -37,7 +37,7 @@ def test_lines_without_an_agreed_price_are_priced_by_the_catalogue():
     assert (priced.currency, priced.gross, priced.net) == ("USD", 59_25, 59_25)
     assert priced.lines[0] == {
         "sku": "CHAI", "name": "Chai", "quantity": 2, "unit_price": 18_00, "percent_off": "0",
-        "gross": 36_00, "net": 36_00,
+        "gross": 36_00, "net": 36_00, "discount": 0, "tax": 0,
     }  # fmt: skip
 
 
@@ -143,9 +143,16 @@ def test_a_pending_order_is_shown_from_its_job():
 
 
 def test_an_order_that_was_cancelled_before_it_existed_is_shown_as_cancelled():
-    shown = pending_view(JOB | {"state": "cancelled", "finished_at": NOW})
+    history = [
+        {"state": "queued", "at": NOW, "note": None},
+        {"state": "cancelled", "at": NOW, "note": "by staff: ordered twice"},
+    ]
+    shown = pending_view(JOB | {"state": "cancelled", "history": history})
     assert shown["state"] == "cancelled"
-    assert [each["state"] for each in shown["timeline"]] == ["pending", "cancelled"]
+    assert [(each["state"], each["actor"], each["reason"]) for each in shown["timeline"]] == [
+        ("pending", JOB["owner"], "it was ordered"),
+        ("cancelled", "staff", "ordered twice"),
+    ]
 
 
 def test_a_reserved_order_is_shown_with_when_it_expires_and_its_payments():

@@ -1,13 +1,26 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Annotated
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from domain.settings import Jobs
-from domain.values import Duration, Money, Percent, Quantity, Sku, id_floor, new_id, parse_duration, utcnow
+from domain.values import (
+    Duration,
+    Money,
+    Percent,
+    Prose,
+    Quantity,
+    Sku,
+    Text,
+    id_floor,
+    new_id,
+    parse_duration,
+    utcnow,
+)
 
 
 @pytest.mark.parametrize(
@@ -130,3 +143,22 @@ def test_the_time_is_utc_and_cut_to_the_millisecond():
     now = utcnow()
     assert now.utcoffset() == timedelta()
     assert now.microsecond % 1000 == 0
+
+
+LINE = TypeAdapter(Annotated[Text, Field(max_length=5)])
+LINES = TypeAdapter(Annotated[Prose, Field(max_length=5)])
+
+
+@pytest.mark.parametrize("kind", [LINE, LINES])
+def test_text_is_stripped_and_measured_after_that(kind: TypeAdapter[str]):
+    assert kind.validate_python("  Ad\u00e9  \t\n") == "Ad\u00e9"
+    for odd in ("", " ", "\t\n", "\u2003", "a\0b", "a\x1bb", "a\x7fb", "a\x85b", "abcdef"):
+        with pytest.raises(ValidationError):
+            kind.validate_python(odd)
+
+
+def test_only_prose_has_several_lines():
+    assert LINES.validate_python("a\n\tb") == "a\n\tb"
+    for odd in ("a\nb", "a\tb", "a\rb"):
+        with pytest.raises(ValidationError):
+            LINE.validate_python(odd)

@@ -1,0 +1,105 @@
+"""Settings at the start of a process: fit, or one line that says what is not."""
+
+from pathlib import Path
+
+import pytest
+
+from domain.accounts.keyring import new_pem
+from domain.settings import Settings
+from domain.startup import Misconfigured, load_settings
+
+KEY = new_pem()
+FIT = {
+    "STOCKYARD_ENV": "production",
+    "STOCKYARD_AUTH_SIGNING_KEY": KEY,
+    "STOCKYARD_RABBITMQ_URL": "amqp://shop:s3cret@mq.internal:5672/",
+    "STOCKYARD_API_CORS_ORIGINS": '["https://shop.example"]',
+}
+
+
+@pytest.fixture(autouse=True)
+def _fit(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name, value in FIT.items():
+        monkeypatch.setenv(name, value)
+
+
+def refusal() -> str:
+    with pytest.raises(Misconfigured) as told:
+        load_settings()
+    assert "\n" not in str(told.value)
+    return str(told.value)
+
+
+def test_production_starts_with_secrets_of_its_own():
+    assert load_settings().deployment.env == "production"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("STOCKYARD_AUTH_SIGNING_KEY", "", "STOCKYARD_AUTH_SIGNING_KEY is missing"),
+        ("STOCKYARD_RABBITMQ_URL", "amqp://guest:guest@mq/", "STOCKYARD_RABBITMQ_URL has the default user"),
+        ("STOCKYARD_RABBITMQ_URL", "amqp://shop:%67uest@mq/", "STOCKYARD_RABBITMQ_URL has the default user"),
+        ("STOCKYARD_RABBITMQ_URL", "amqp://mq/", "STOCKYARD_RABBITMQ_URL has the default user"),
+        ("STOCKYARD_RABBITMQ_URL", "amqp://a:b@mq1/;amqp://guest:x@mq2/", "the default user"),
+        ("STOCKYARD_API_CORS_ORIGINS", '["*"]', "STOCKYARD_API_CORS_ORIGINS lets every page in"),
+        ("STOCKYARD_API_CORS_ORIGINS", '["http://shop.example"]', "pages without TLS"),
+        ("STOCKYARD_LOG_LEVEL", "DEBUG", "STOCKYARD_LOG_LEVEL is DEBUG"),
+    ],
+)
+def test_production_refuses(name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(name, value)
+    assert refusal().startswith("not fit for production: ")
+    assert said in refusal()
+    monkeypatch.setenv("STOCKYARD_ENV", "development")
+    assert isinstance(load_settings(), Settings)
+
+
+def test_all_that_is_not_fit_is_said_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("STOCKYARD_AUTH_SIGNING_KEY")
+    monkeypatch.delenv("STOCKYARD_RABBITMQ_URL")
+    assert refusal().count(";") == 1
+
+
+def test_a_setting_that_cannot_be_read_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STOCKYARD_ENV", "s3cret")
+    assert refusal() == "STOCKYARD_ENV: Input should be 'development' or 'production'"
+    monkeypatch.setenv("STOCKYARD_ENV", "development")
+    monkeypatch.setenv("STOCKYARD_API_PORT", "s3cret")
+    assert refusal().startswith("STOCKYARD_API_PORT: ")
+    assert "s3cret" not in refusal()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("STOCKYARD_API_CORS_ORIGINS", "https://shop.example", "this is no JSON"),
+        ("STOCKYARD_PAYMENTS_WEBHOOK_SECRETS", "whsec_s3cret", "this is no JSON"),
+        ("STOCKYARD_API_CORS_ORIGINS", '["null"]', "String should match pattern"),
+        ("STOCKYARD_API_CORS_ORIGINS", '["https://shop.example/"]', "String should match pattern"),
+        ("STOCKYARD_API_CORS_ORIGINS", '["HTTP://shop.example"]', "String should match pattern"),
+        ("STOCKYARD_AUTH_ACCESS_TTL", "0s", "greater than or equal to 1 second"),
+        ("STOCKYARD_AUTH_SIGNING_KEY", "s3cret", "no Ed25519 private key in PEM form"),
+        ("STOCKYARD_AUTH_SIGNING_KEY", KEY.replace("M", "s3cret", 1), "no Ed25519 private key in PEM form"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_everywhere(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+):
+    for env in ("production", "development"):
+        monkeypatch.setenv("STOCKYARD_ENV", env)
+        monkeypatch.setenv(name, value)
+        assert name in refusal()
+        assert said in refusal()
+        assert "s3cret" not in refusal()
+
+
+def test_a_file_of_settings_that_is_no_text_is_said_in_a_line(tmp_path: Path):
+    (tmp_path / ".env").write_bytes(b"STOCKYARD_API_PORT=\xff\xfe\n")
+    assert refusal() == ".env cannot be read: is it UTF-8?"
+
+
+def test_a_signing_key_may_be_written_in_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STOCKYARD_AUTH_SIGNING_KEY", KEY.replace("\n", r"\n"))
+    assert load_settings().deployment.env == "production"
