@@ -26,6 +26,8 @@ NAME = "soak"
 SKUS = [f"SOAK-{number:05}" for number in range(1000)]
 #: Seconds that a run may take for each order before it is given up.
 SECONDS_PER_ORDER = 0.1
+#: Visits per second under faults, which come every five seconds: what is left of two workers keeps up with it.
+RATE = 30.0
 #: Of the fleet that is under faults: waits that are short, so that a run says something within minutes.
 UNDER_FAULTS = {
     "STOCKYARD_JOBS_LEASE": "10s",
@@ -93,8 +95,9 @@ def under_faults(stack: Stack, *, seed: int, seconds: float, kills: int, clients
     folder = stack.folder / "processes" / "faults"
     with Fleet(environment, folder=folder, apis=2, pools=pools, schedulers=2) as fleet:
         return run_faults(
-            fleet, stack, environment=environment, seed=seed, seconds=seconds, plan=plan, clients=clients
-        )
+            fleet, stack, environment=environment, seed=seed, seconds=seconds, plan=plan, clients=clients,
+            rate=RATE,
+        )  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
