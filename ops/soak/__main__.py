@@ -26,7 +26,7 @@ NAME = "soak"
 SKUS = [f"SOAK-{number:05}" for number in range(1000)]
 #: Seconds that a run may take for each order before it is given up.
 SECONDS_PER_ORDER = 0.1
-#: Visits per second under faults, which come every five seconds: what is left of two workers keeps up with it.
+#: Visits per second under faults: with a worker killed every few seconds, the others keep up with so many.
 RATE = 30.0
 #: Of the fleet that is under faults: waits that are short, so that a run says something within minutes.
 UNDER_FAULTS = {
