@@ -55,7 +55,7 @@ class Workers(BaseSettings):
     probe_port: int = Field(default=0, ge=0, le=65535)
     probe_host: str = "127.0.0.1"
     max_batch: int = Field(default=64, ge=1, le=1000)
-    #: Renewed while a batch works. What a killed worker had locked stays so for this long, and makes others wait.
+    #: Renewed while a batch works. What a killed worker had locked stays so for this long.
     lock_ttl: Duration = duration("5s")
     lock_wait: Duration = duration("2s")
     #: A queue that was not consumed for this long makes the probe fail: longer than a restart of RabbitMQ.
