@@ -10,8 +10,9 @@ import redis
 
 from ops.fleet import Member
 
-#: Seconds that a worker is frozen to see whether it has a batch: longer than most batches of others take.
-FROZEN = 0.15
+#: Seconds that a worker is frozen to see whether it may have a batch, and then, to see that the locks are not
+#: another's, which works on meanwhile: longer than the batches of others take.
+FROZEN, SURE = 0.15, 0.6
 #: Seconds between two looks, at most.
 PAUSE = 0.1
 #: A living holder renews its lock within a third of its 5 s: one that was not in this time has none.
@@ -32,13 +33,18 @@ def freeze_at_work(worker: Member, locks: "Locks", chance: random.Random, *, sec
     while time.monotonic() < deadline:
         time.sleep(chance.uniform(0, PAUSE))
         os.kill(worker.pid, signal.SIGSTOP)
-        before = locks.held()
-        time.sleep(FROZEN)
-        after = locks.held()
-        if any(name in after and after[name][0] == token for name, (token, _) in before.items()):
+        taken = locks.held()
+        if _stay(taken, locks, seconds=FROZEN) and _stay(taken, locks, seconds=SURE):
             return True
         os.kill(worker.pid, signal.SIGCONT)
     return False
+
+
+def _stay(taken: Held, locks: "Locks", *, seconds: float) -> bool:
+    """Whether any of the locks has the same holder after so many seconds."""
+    time.sleep(seconds)
+    now = locks.held()
+    return any(name in now and now[name][0] == token for name, (token, _) in taken.items())
 
 
 class Locks:
