@@ -48,7 +48,8 @@ soak: setup ## the long run: any journey against the books, 50,000 orders, a sho
 	@$(PYTHON) -m ops.soak
 
 lock: setup ## pin the newest versions that pyproject.toml allows
-	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev \
+	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+		--extra dev --extra console --extra telemetry \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate \
 		pyproject.toml --output-file requirements.lock
 

@@ -122,7 +122,8 @@ class Services:
         await self.holds.drain()
         await self.runs.drain()
         await self.accounts.drain()
-        await self.jobs.drain()
         await self.signals.drain()
+        # Events become jobs.
         await self.events.drain()
+        await self.jobs.drain()
         await self.search.drain()

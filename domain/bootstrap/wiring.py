@@ -26,6 +26,7 @@ from domain.jobs.relay import Relay
 from domain.jobs.running import JobRuns
 from domain.jobs.service import Jobs
 from domain.jobs.signals import JobSignals
+from domain.notifications.routing import Routing, Way
 from domain.observe import hot_log
 from domain.orders.cart_views import CartViews
 from domain.orders.checkout import Checkout
@@ -61,6 +62,8 @@ def wire(
     dispatcher = Dispatcher(queue=ports.queue, settings=settings.jobs, **shared)
     events = Events(pubsub=ports.pubsub, **shared)
     jobs = Jobs(dispatcher=dispatcher, signals=signals, events=events, settings=settings.jobs, **shared)
+    ways: list[Way] = []
+    events.route_to(Routing(jobs, ways).route)
     runs = JobRuns(signals=signals, settings=settings.jobs, **shared)
     relay = Relay(queue=ports.queue, dispatcher=dispatcher, signals=signals, settings=settings.jobs, **shared)
     products = Products(

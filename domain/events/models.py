@@ -60,10 +60,12 @@ class EventCursor(Document):
 
 
 class EventOutbox(Document):
-    """The events of one transaction that nobody has published yet; deleted once they are."""
+    """The events of one transaction that nobody has routed and published yet; deleted once they are."""
 
     id: str  # type: ignore[assignment]  # a UUIDv7: its time is the transaction's
     events: list[str]
+    #: Handed to the router, and not published: Redis is away.
+    routed: bool = False
 
     class Settings:
         """Where."""

@@ -1,10 +1,11 @@
 """Recording events inside a transaction, publishing them after it, and reading them back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
+from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError
 
 from domain.batching import Batcher
@@ -17,6 +18,10 @@ from domain.values import Clock, id_floor, new_id
 
 #: Stored events older than this and still in the outbox were never published.
 REPUBLISH_AFTER = timedelta(seconds=3)
+
+#: Turns stored events into the jobs that deliver them. It may be handed an event twice. While it raises, the
+#: events stay in the outbox.
+Router: TypeAlias = Callable[[Sequence[Doc]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,14 @@ class Events:
         self._database = database
         self._pubsub = pubsub
         self._clock = clock
+        self._router: Router | None = None
         self._outgoing: Batcher[Recorded, None] = Batcher(self._publish)
+        #: What was told, or could not be, and has to be routed.
+        self._routing: Batcher[tuple[Recorded, bool], None] = Batcher(self._finish)
+
+    def route_to(self, router: Router) -> None:
+        """Sets who turns stored events into jobs. Without one they are told on pub/sub alone."""
+        self._router = router
 
     async def cursors(self, account_ids: Sequence[str]) -> dict[str, int]:
         """The last `seq` of each account: read before a transaction that records events."""
@@ -88,28 +100,58 @@ class Events:
             self._outgoing.post(recorded)
 
     async def drain(self) -> None:
-        """Returns when everything that was given to `publish` has been told, or could not be."""
+        """Returns when everything that was given to `publish` was told and routed, or could not be."""
         await self._outgoing.drain()
+        await self._routing.drain()
 
     async def _publish(self, batch: list[Recorded]) -> list[None]:
-        events = [event for recorded in batch for event in recorded.events]
-        if await self._pubsub.publish([pair for event in events for pair in messages(event)]):
-            ids = [recorded.outbox_id for recorded in batch]
-            await self._database[OUTBOX].delete_many({"_id": {"$in": ids}})
+        told = await self._tell([event for recorded in batch for event in recorded.events])
+        for recorded in batch:
+            self._routing.post((recorded, told))
         return [None] * len(batch)
 
+    async def _finish(self, batch: list[tuple[Recorded, bool]]) -> list[None]:
+        await self._route([event for recorded, _ in batch for event in recorded.events])
+        told = [recorded.outbox_id for recorded, told in batch if told]
+        if told:
+            await self._database[OUTBOX].delete_many({"_id": {"$in": told}})
+        if self._router and len(told) < len(batch):
+            rows = {"_id": {"$in": [recorded.outbox_id for recorded, told in batch if not told]}}
+            await Changes.of(OUTBOX, rows, {"$set": {"routed": True}}).commit(self._database)
+        return [None] * len(batch)
+
+    async def _tell(self, events: Sequence[Doc]) -> bool:
+        return await self._pubsub.publish([pair for event in events for pair in messages(event)])
+
+    async def _route(self, events: Sequence[Doc]) -> None:
+        if self._router and events:
+            await self._router(events)
+
     async def republish(self, *, limit: int = 100) -> int:
-        """Publishes what was stored and never published; answers how many events."""
-        before = id_floor(self._clock() - REPUBLISH_AFTER)
+        """Routes and publishes what was stored and then left; answers how many events it published.
+
+        What is left to route is routed although Redis is away.
+        """
+        before = {"_id": {"$lt": id_floor(self._clock() - REPUBLISH_AFTER)}}
+        if self._router:
+            async for row in self._left(before | {"routed": {"$ne": True}}, limit):
+                await self._route(await self._events_of(row))
+                await self._database[OUTBOX].update_one({"_id": row["_id"]}, {"$set": {"routed": True}})
         count = 0
-        async for row in self._database[OUTBOX].find({"_id": {"$lt": before}}).sort("_id").limit(limit):
-            stored = await self._database[EVENTS].find({"_id": {"$in": row["events"]}}).sort("_id").to_list()
-            if not await self._pubsub.publish([pair for event in stored for pair in messages(event)]):
+        async for row in self._left(before, limit):
+            stored = await self._events_of(row)
+            if not await self._tell(stored):
                 break
             await self._database[OUTBOX].delete_one({"_id": row["_id"]})
             count += len(stored)
         REPUBLISHED.inc(count)
         return count
+
+    def _left(self, query: Doc, limit: int) -> AsyncCursor[Doc]:
+        return self._database[OUTBOX].find(query).sort("_id").limit(limit)
+
+    async def _events_of(self, row: Doc) -> list[Doc]:
+        return await self._database[EVENTS].find({"_id": {"$in": row["events"]}}).sort("_id").to_list()
 
     async def after(self, account_id: str, seq: int, *, limit: int) -> list[Doc]:
         """The account's events with a greater `seq`, oldest first."""

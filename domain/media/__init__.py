@@ -1,0 +1,1 @@
+"""Pictures: taken in, checked, made into renditions, delivered."""

@@ -1,0 +1,1 @@
+"""Events on their way to people and other systems: inboxes, mail, webhooks."""
