@@ -13,6 +13,7 @@ from api.device import address_of
 from api.etag import Expected, if_match, tagged
 from api.openapi import problems
 from api.schemas.carts import CartCodes, CartView, LineEdit, MergeAsk, MergedView, NewCart, NewLine
+from domain.accounts.throttle import network_of
 from domain.bootstrap import Services
 from domain.carts.models import account_cart
 from domain.carts.service import Cart
@@ -99,7 +100,7 @@ async def create_cart(request: Request, services: Public) -> Response:
 
 async def _spend(request: Request, services: Services) -> None:
     """Nobody fills the store with empty carts. Raises TooManyRequests."""
-    key, most = f"carts:{address_of(request)}", services.settings.carts.new_per_minute
+    key, most = f"carts:{network_of(address_of(request))}", services.settings.carts.new_per_minute
     spent = await services.accounts.limiter.spend(key, limit=most, seconds=60)
     if not spent.allowed:
         raise TooManyRequests(retry_after=max(1, math.ceil(spent.reset)))

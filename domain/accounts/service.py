@@ -97,6 +97,7 @@ class Accounts:
         That an address is taken has to be said, so whoever asks for many is made to wait. It takes as long
         as a registration.
         """
+        await self._throttle.newcomer(device.address)
         async with self._throttle.trying(address=device.address, wrong=EmailTaken):
             return await self._create(email, password, role="customer")
 

@@ -1,4 +1,7 @@
-"""Failed log-ins make the next ones wait: of one account, and of one address over all accounts."""
+"""Failed log-ins make the next ones wait: of one account, and of one address over all accounts.
+
+Registrations of one address are limited, too, whether or not they fail.
+"""
 
 import hashlib
 import ipaddress
@@ -14,6 +17,8 @@ from domain.settings import Auth
 FIRST = 1.0
 #: Seconds without a try after which all are forgotten.
 FORGET = 3600.0
+#: Seconds of the window in which registrations are counted.
+HOUR = 3600
 
 
 class Throttle:
@@ -25,6 +30,7 @@ class Throttle:
 
     def __init__(self, limiter: RateLimiter, settings: Auth) -> None:
         self._limiter = limiter
+        self._new_accounts = settings.new_accounts_per_hour
         account, address = settings.login_max_delay, settings.address_max_delay
         self._of_account = Delays(settings.login_attempts, FIRST, account.total_seconds(), FORGET)
         self._of_address = Delays(settings.address_attempts, FIRST, address.total_seconds(), FORGET)
@@ -58,6 +64,13 @@ class Throttle:
         await self._give_back(address)
         for key in _keys(account, address) if account is not None else ():
             await self._limiter.forgive(key)
+
+    async def newcomer(self, address: str) -> None:
+        """Counts a registration from the address. Raises TooManyRequests past the limit of an hour."""
+        if address:
+            key = f"register:{network_of(address)}"
+            spent = await self._limiter.spend(key, limit=self._new_accounts, seconds=HOUR)
+            _refuse(0 if spent.allowed else spent.reset)
 
     async def _admit(self, keys: tuple[str, str], familiar: Callable[[], Awaitable[bool]] | None) -> None:
         account, here = keys

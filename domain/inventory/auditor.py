@@ -7,7 +7,7 @@ date. All are read in one snapshot, so that work in progress is never taken for 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pymongo
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -34,6 +34,8 @@ CHUNK = 100
 SECONDS = 50.0
 #: Before any hold: bounds a range, so that the index of held holds serves it.
 EVER = datetime(2000, 1, 1, tzinfo=UTC)
+#: How long it is known what an audit found.
+KEEP = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,15 @@ class Auditor:
         return Audit(at, len(ids), tuple(findings))
 
     async def report(self) -> int:
-        """Audits all stock and notes what was found, for the timetable; answers how many stocks differ."""
+        """Audits all stock and notes what was found, for the timetable; answers how many stocks differ.
+
+        Deletes notes that are older than `KEEP`.
+        """
         audit = await self.audit()
         wrong = [finding.stock_id for finding in audit.findings]
         note = {"_id": new_id(), "at": audit.at, "stocks": audit.stocks, "wrong": wrong}
         await self._database[AUDITS].insert_one(note)
+        await self._database[AUDITS].delete_many({"at": {"$lt": audit.at - KEEP}})
         return len(wrong)
 
     async def repair(self, sku: str | None = None, *, actor: str, reason: str) -> Audit:

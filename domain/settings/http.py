@@ -54,5 +54,7 @@ class Auth(BaseSettings):
     #: The same of one address, over all accounts.
     address_attempts: int = Field(default=30, ge=1)
     address_max_delay: Duration = duration("15m")
+    #: Registrations that one address may ask for in an hour.
+    new_accounts_per_hour: int = Field(default=300, ge=1)
     #: Requests a minute of an API key that was made without a limit of its own.
     key_rate_limit: int = Field(default=600, ge=1, le=1_000_000)

@@ -62,6 +62,22 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["code"]
 
 
+async def test_one_network_registers_only_so_many_accounts_an_hour(settings: Settings):
+    auth = settings.auth.model_copy(update={"new_accounts_per_hour": 2})
+    few = settings.model_copy(update={"auth": auth, "api": ApiSettings(proxies=1)})
+    async with open_api(few) as api:
+
+        async def register(address: str) -> httpx.Response:
+            body = {"email": f"{new_id()}@example.com", "password": PASSWORD}
+            return await api.client.post("/v1/auth/register", json=body, headers={"X-Forwarded-For": address})
+
+        assert [(await register(f"2001:db8::{n}")).status_code for n in range(3)] == [201, 201, 429]
+        refused = await register("2001:db8::99")
+        assert refused.json()["code"] == "too_many_requests"
+        assert 0 < int(refused.headers["retry-after"]) <= 3600
+        assert (await register("2001:db8:0:1::1")).status_code == 201
+
+
 async def test_a_customer_registers_logs_in_and_sees_the_account(api: Api, good: dict[str, str]):
     created = await api.client.post("/v1/auth/register", json=good)
     assert created.status_code == 201

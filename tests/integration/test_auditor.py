@@ -187,3 +187,14 @@ async def test_work_in_progress_is_no_difference_and_a_difference_is_found_in_it
         await asyncio.gather(*workers)
     assert (await repair(shop)).repaired == ("main:A",)
     await shop.check_books()
+
+
+async def test_what_old_audits_found_is_forgotten(shop: Shop, clock: MovableClock):
+    auditor, notes = shop.services.auditor, shop.services.database["stock_audits"]
+    await auditor.report()
+    clock.move(days=89)
+    await auditor.report()
+    assert await notes.count_documents({}) == 2
+    clock.move(days=2)
+    await auditor.report()
+    assert await notes.count_documents({}) == 2
