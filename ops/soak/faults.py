@@ -24,16 +24,8 @@ from ops.fleet import Fleet, FleetError, Member
 from ops.servers import Server
 from ops.soak.clients import Customers
 from ops.soak.hits import Locks, freeze_at_work, orphans
-from ops.soak.verdict import (
-    POOLS,
-    Lookout,
-    cut_short,
-    leftovers,
-    tally,
-    verdict,
-    wait_until_settled,
-    waiting_messages,
-)
+from ops.soak.lookout import POOLS, Lookout, leftovers, wait_until_settled, waiting_messages
+from ops.soak.verdict import cut_short, tally, verdict
 from ops.stack import Stack
 
 #: SKUs of the shop that is loaded; the first half sells out, the rest does not.
