@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-
 from domain.events.models import EVENTS
 from domain.events.rules import SHOP
 from domain.inventory.commands import Release, Reserve
