@@ -17,6 +17,7 @@ from api.gate import Gate, LoadShedding
 from api.middleware import BodyLimit, CompressedReads, RequestContext
 from api.routes import (
     accounts,
+    asyncapi,
     audit,
     auth,
     carts,
@@ -24,22 +25,30 @@ from api.routes import (
     discounts,
     events,
     health,
+    inbox,
     inventory,
     jobs,
     keys,
     locations,
+    media,
     me,
     movements,
+    ops_control,
     order_life,
     orders,
     payments,
     products,
     reservations,
     search,
+    subscriptions,
     transfers,
+    webhooks,
 )
 from api.waiting import Stopping
 from domain.bootstrap import open_services
+from domain.control.attendance import memory_bytes
+from domain.control.processes import Facts
+from domain.control.rules import API
 from domain.observe import logger
 from domain.settings import Settings
 
@@ -48,7 +57,8 @@ log = logger(__name__)
 #: In the order in which they are looked through: the busiest first.
 FEATURES = (
     orders, order_life, payments, jobs, reservations, carts, checkout, search, transfers, products,
-    inventory, movements, locations, audit, discounts, events, auth, me, keys, accounts, health,
+    inventory, movements, locations, media, audit, ops_control, discounts, inbox, subscriptions, events,
+    webhooks, asyncapi, auth, me, keys, accounts, health,
 )  # fmt: skip
 #: Headers beyond the simple ones that browsers may send, and read.
 SENT = [
@@ -85,7 +95,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        routes=[route for feature in FEATURES for route in feature.routes.routes],
+        routes=[
+            route
+            for feature in FEATURES
+            if docs or feature is not asyncapi
+            for route in feature.routes.routes
+        ],
         lifespan=partial(_lifespan, settings=settings),
     )
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
@@ -115,14 +130,19 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
             app.state.gate.store_wait = services.store_wait
             app.state.stopping = Stopping()
             app.state.warming = asyncio.create_task(services.search.warm())
-            log.info("api.started")
-            yield
+            async with services.control.attendance(API, _facts).attending():
+                log.info("api.started")
+                yield
             app.state.stopping.set()
     except Exception as error:
         if not opened:
             log.error("api.services_unavailable", reason=str(error))  # noqa: TRY400 - one clear line
         raise
     log.info("api.stopped")
+
+
+def _facts() -> Facts:
+    return Facts(memory_bytes=memory_bytes())
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:

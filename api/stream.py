@@ -22,16 +22,16 @@ PAGE = 200
 RESYNC = ""
 
 
-async def follow(request: Request, caller: Caller, after: int) -> AsyncIterator[str]:
+async def follow(request: Request, caller: Caller, whose: str, after: int) -> AsyncIterator[str]:
     """The account's events with a greater `seq` than `after`, in order, each once, until the client leaves.
 
-    Ends, too, when the token expires, when the process stops, and when the store is away: the client comes
-    back with its `Last-Event-ID`.
+    `whose` is the account's id, or SHOP. Ends, too, when the token expires, when the process stops, and when
+    the store is away: the client comes back with its `Last-Event-ID`.
     """
-    feed = _Feed(caller, after)
+    feed = _Feed(caller, whose, after)
     with request.app.state.gate.parked():
         try:
-            async with caller.services.pubsub.subscribe(account_channel(caller.account_id)) as told:
+            async with caller.services.pubsub.subscribe(account_channel(whose)) as told:
                 yield "retry: 1000\n\n"
                 async for text in feed.replay():
                     yield text
@@ -67,9 +67,9 @@ async def _payloads(request: Request, caller: Caller, told: AsyncIterator[str]) 
 class _Feed:
     """Where one stream is."""
 
-    def __init__(self, caller: Caller, after: int) -> None:
+    def __init__(self, caller: Caller, whose: str, after: int) -> None:
         self._events = caller.services.events
-        self._account_id = caller.account_id
+        self._account_id = whose
         self._seq = after
 
     async def take(self, payload: str | None) -> AsyncIterator[str]:

@@ -1,5 +1,6 @@
 """What can go wrong, in the language of the shop. HTTP statuses live in `api/errors.py`."""
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 
@@ -79,10 +80,14 @@ class Unavailable(DomainError):
 
 
 class TryAgain(Exception):
-    """Raised by a verb to be run again after `seconds`, without it counting as a failure's trace."""
+    """Raised by a verb to be run again after `seconds`, without it counting as a failure's trace.
 
-    def __init__(self, reason: str, *, seconds: float = 1.0) -> None:
+    With `patience` that may go on for so long; else for as long as the ledger's setting says.
+    """
+
+    def __init__(self, reason: str, *, seconds: float = 1.0, patience: timedelta | None = None) -> None:
         self.seconds = seconds
+        self.patience = patience
         super().__init__(reason)
 
 

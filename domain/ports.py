@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, Protocol
 
 from domain.values import Money
@@ -16,6 +17,8 @@ class JobMessage:
     kind: str
     pool: str
     request_id: str | None = None
+    #: By the pool's express queue: ahead of all that waits in the other one.
+    express: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,9 @@ class JobQueue(Protocol):
 
     async def depth(self, pool: str) -> QueueDepth | None:
         """The depth of the pool's queue; None where there is no such queue or the broker is away."""
+
+    async def purge(self, pool: str) -> int | None:
+        """Drops what is ready in the pool's queue; answers how many, and None as `depth` does."""
 
     async def ping(self) -> None:
         """Raises unless a connection with confirms is open."""
@@ -216,10 +222,20 @@ class ObjectMissing(Exception):
     """There is no object of that key."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object of a listing."""
+
+    key: str
+    size: int
+
+
 class ObjectStore(Protocol):
     """Objects by key, streamed. Every method raises ServiceAway while the store is away."""
 
-    async def put(self, key: str, body: AsyncIterator[bytes], *, content_type: str) -> int:
+    async def put(
+        self, key: str, body: AsyncIterator[bytes], *, content_type: str, cache_control: str | None = None
+    ) -> int:
         """Stores the whole body under the key, in place of what was there; answers its bytes.
 
         Where the body raises, nothing is stored.
@@ -231,8 +247,118 @@ class ObjectStore(Protocol):
     async def size(self, key: str) -> int | None:
         """The object's bytes; None where there is none."""
 
+    async def listing(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[StoredObject]:
+        """Objects whose keys begin with the prefix and sort after `after`: the first `limit`, by key.
+
+        Fewer than `limit` are the last. `limit` is at most 1000.
+        """
+
     async def delete(self, keys: Sequence[str]) -> None:
         """Idempotent."""
 
     async def ping(self) -> None:
         """Raises ServiceAway."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadForm:
+    """A form that sends one object straight to the store: a POST of these fields, then of `file`."""
+
+    url: str
+    fields: Mapping[str, str]
+
+
+class UploadRefused(Exception):
+    """The parts cannot be put together: one is missing, or is another than was named."""
+
+
+class UploadStore(Protocol):
+    """How clients send bytes to the object store themselves. Raises ServiceAway while it is away."""
+
+    async def form(self, key: str, *, size: int, content_type: str, seconds: int) -> UploadForm:
+        """A form for an object of this very key, size and type, good for so long."""
+
+    async def begin(self, key: str, *, content_type: str) -> str:
+        """Begins an upload in parts; answers its id."""
+
+    async def part_urls(self, key: str, upload_id: str, sizes: Sequence[int], *, seconds: int) -> list[str]:
+        """Where each part of these sizes is sent by PUT, in order; good for so long."""
+
+    async def finish(self, key: str, upload_id: str, etags: Sequence[str]) -> None:
+        """Puts the parts together, by the ETags in order. Idempotent. Raises UploadRefused."""
+
+    async def abort(self, key: str, upload_id: str) -> None:
+        """Idempotent. Deletes the parts that have arrived."""
+
+    async def begun(self, prefix: str, *, before: datetime) -> Sequence[tuple[str, str]]:
+        """Keys and ids of uploads in parts under the prefix that began earlier and have no end yet."""
+
+
+class UrlSigner(Protocol):
+    """Addresses at which one object can be read without credentials, for a time."""
+
+    #: Whether addresses can have a beginning, and be bound to a network.
+    restricts: bool
+
+    async def sign(
+        self, key: str, *, until: datetime, since: datetime | None = None, network: str | None = None
+    ) -> str:
+        """The address. `network` is one IPv4 address or range of those who may use it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMail:
+    """One message to one address. `id` is its own for good: sent twice, it is known as one."""
+
+    id: str
+    to: str
+    subject: str
+    text: str
+    html: str
+    date: datetime
+
+
+class LetterRefused(Exception):
+    """The message is not taken, now or later; the text says why."""
+
+
+class MailAway(Exception):
+    """The message is not taken now, or it is not known whether it was."""
+
+
+class Mailer(Protocol):
+    """A server that takes mail."""
+
+    async def send(self, mail: OutgoingMail) -> None:
+        """Returns once the server has taken the message. Raises LetterRefused and MailAway."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookAnswer:
+    """What became of one call. Without `status` there was no answer, and `error` says why."""
+
+    seconds: float
+    status: int | None = None
+    error: str | None = None
+    #: The answer's first characters, none of them a control character but line breaks and tabs.
+    body: str = ""
+    #: The header `Retry-After` as it came.
+    retry_after: str | None = None
+
+    @property
+    def taken(self) -> bool:
+        """Whether the receiver has it."""
+        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - HTTP's own
+
+
+class WebhookSender(Protocol):
+    """Calls addresses that strangers have chosen, and lets none of them reach into our network."""
+
+    def objection(self, url: str) -> str | None:
+        """Why the URL cannot be called, as far as that can be told without asking anybody; else None."""
+
+    async def send(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> WebhookAnswer:
+        """One POST: no redirect is followed, and no more is read than is shown.
+
+        Answers within a set time, whatever the receiver does, and never raises for what it does.
+        """

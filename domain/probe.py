@@ -1,4 +1,4 @@
-"""A process's own metrics, and the probe of one without an API: `/healthz` and `/metrics` over HTTP."""
+"""A process's own metrics, and the probe of one without an API: `/healthz`, `/readyz` and `/metrics`."""
 
 import json
 import os
@@ -15,14 +15,23 @@ from domain.settings import Scheduler, Workers
 
 
 class Probe:
-    """Serves `/healthz` and `/metrics` of this process from a thread of its own.
+    """Serves `/healthz`, `/readyz` and `/metrics` of this process from a thread of its own.
 
-    `/healthz` answers 200, or 503 with the problems, as JSON. `/metrics` answers for all processes that
+    `/healthz` answers 200, or 503 with the problems, as JSON; `/readyz` too, also with what the process still
+    waits for before it works. `/metrics` answers for all processes that
     share `PROMETHEUS_MULTIPROC_DIR` where that is set.
     """
 
-    def __init__(self, *, host: str, port: int, problems: Callable[[], list[str]]) -> None:
-        handler = type("Handler", (_Handler,), {"problems": staticmethod(problems)})
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        problems: Callable[[], list[str]],
+        unready: Callable[[], list[str]] = list,
+    ) -> None:
+        members = {"problems": staticmethod(problems), "unready": staticmethod(unready)}
+        handler = type("Handler", (_Handler,), members)
         self._server = ThreadingHTTPServer((host, port), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="probe", daemon=True)
@@ -43,12 +52,17 @@ class Probe:
 
 
 @contextmanager
-def probing(where: Workers | Scheduler, *, problems: Callable[[], list[str]]) -> Iterator[None]:
+def probing(
+    where: Workers | Scheduler,
+    *,
+    problems: Callable[[], list[str]],
+    unready: Callable[[], list[str]] = list,
+) -> Iterator[None]:
     """Serves the probe while it is open; nothing where its port is 0."""
     if not where.probe_port:
         yield
         return
-    probe = Probe(host=where.probe_host, port=where.probe_port, problems=problems)
+    probe = Probe(host=where.probe_host, port=where.probe_port, problems=problems, unready=unready)
     probe.start()
     try:
         yield
@@ -57,18 +71,19 @@ def probing(where: Workers | Scheduler, *, problems: Callable[[], list[str]]) ->
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Two addresses, and 404."""
+    """Three addresses, and 404."""
 
     problems: Callable[[], list[str]]
+    unready: Callable[[], list[str]]
     protocol_version = "HTTP/1.1"
     timeout = 5
 
     def do_GET(self) -> None:
         """Answers."""
         if self.path == "/healthz":
-            problems = self.problems()
-            body = json.dumps({"status": "unhealthy" if problems else "ok", "problems": problems})
-            self._answer(503 if problems else 200, body.encode(), "application/json")
+            self._tell("unhealthy", self.problems())
+        elif self.path == "/readyz":
+            self._tell("unready", self.problems() + self.unready())
         elif self.path == "/metrics":
             self._answer(200, generate_latest(registry()), CONTENT_TYPE_LATEST)
         else:
@@ -76,6 +91,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Probes come every few seconds; nobody reads about them."""
+
+    def _tell(self, wrong: str, problems: list[str]) -> None:
+        body = json.dumps({"status": wrong if problems else "ok", "problems": problems})
+        self._answer(503 if problems else 200, body.encode(), "application/json")
 
     def _answer(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response(status)

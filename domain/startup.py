@@ -6,10 +6,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import ValidationError
 
 from domain.accounts.keyring import KeyRing
-from domain.settings import Settings
+from domain.settings import Cdn, Settings
 
 PRODUCTION = "production"
 #: RabbitMQ's own default, which everybody knows.
@@ -45,6 +47,22 @@ def unusable(settings: Settings) -> Iterator[str]:
             KeyRing.from_pem(key.get_secret_value())
         except (ValueError, TypeError, UnsupportedAlgorithm):
             yield "STOCKYARD_AUTH_SIGNING_KEY is no Ed25519 private key in PEM form"
+    yield from _unusable_cdn(settings.cdn)
+
+
+def _unusable_cdn(cdn: Cdn) -> Iterator[str]:
+    if (cdn.key_pair_id is None) != (cdn.private_key is None):
+        yield "STOCKYARD_CDN_KEY_PAIR_ID and STOCKYARD_CDN_PRIVATE_KEY are set both, or none"
+    if cdn.private_key is None:
+        return
+    if cdn.url is None:
+        yield "STOCKYARD_CDN_URL is missing, which addresses are signed for"
+    try:
+        key = load_pem_private_key(cdn.private_key.get_secret_value().encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, RSAPrivateKey):
+        yield "STOCKYARD_CDN_PRIVATE_KEY is no RSA private key in PEM form"
 
 
 def unfit(settings: Settings) -> Iterator[str]:
@@ -62,6 +80,10 @@ def unfit(settings: Settings) -> Iterator[str]:
         yield "STOCKYARD_API_CORS_ORIGINS lets every page in"
     if any(origin.startswith("http://") for origin in settings.api.cors_origins):
         yield "STOCKYARD_API_CORS_ORIGINS trusts pages without TLS"
+    if settings.webhooks.allow_loopback:
+        yield "STOCKYARD_WEBHOOKS_ALLOW_LOOPBACK lets webhooks reach this host"
+    if settings.cdn.url is not None and settings.cdn.url.startswith("http://"):
+        yield "STOCKYARD_CDN_URL delivers without TLS"
     if settings.log.level == "DEBUG":
         yield "STOCKYARD_LOG_LEVEL is DEBUG, which may log what is secret"
 

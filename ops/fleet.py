@@ -23,6 +23,8 @@ from ops.servers.process import BackgroundProcess
 LOOPBACK = "127.0.0.1"
 #: Seconds from SIGTERM to SIGKILL: longer than a worker takes to finish what it has in hand.
 GRACE = 40.0
+#: A worker process for each pool: the whole platform.
+EVERY_POOL = {"orders": 1, "inventory": 1, "notifications": 1, "media": 1}
 
 
 class FleetError(Exception):

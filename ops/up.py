@@ -19,7 +19,7 @@ from watchfiles import PythonFilter, watch
 from domain.settings import Settings
 from domain.startup import Misconfigured, load_settings
 from ops.environment import settings_of
-from ops.fleet import Fleet, FleetError, end_leftovers
+from ops.fleet import EVERY_POOL, Fleet, FleetError, end_leftovers
 from ops.nurse import Nurse, say, short
 from ops.sample.platform import prepare
 from ops.servers import StackError
@@ -59,7 +59,9 @@ class Platform:
             say(f"the API's port is {self._port}, as .env says")
         with self._stack_up() as environment:
             say("starting the processes")
-            with Fleet(environment, folder=self._fleet_folder, apis=1, ports=[self._port]) as fleet:
+            with Fleet(
+                environment, folder=self._fleet_folder, apis=1, pools=EVERY_POOL, ports=[self._port]
+            ) as fleet:
                 accounts = self._stack.folder / "accounts.json"
                 token = prepare(settings_of(environment), accounts)
                 self._greet(fleet, token, accounts)

@@ -3,18 +3,20 @@
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from domain.bootstrap import Services, open_services
+from domain.bootstrap import open_services
 from domain.errors import ServiceAway
 from domain.observe import configure_logging, logger
 from domain.probe import probing
 from domain.settings import Settings
 from domain.startup import Misconfigured, load_settings
 from scheduler.leader import Leader
+from scheduler.reports import Reports
 from scheduler.runs import Runs
-from scheduler.schedule import timetable
+from scheduler.schedule import Entry, timetable
 
 log = logger(__name__)
 
@@ -23,10 +25,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Runs the timetable while this process leads, until `stop` is set. Raises ServiceAway."""
     async with open_services(settings) as services:
         leader = Leader(services.leadership, every=settings.scheduler.leader_ttl / 3)
-        runs = Runs(leader)
-        schedule = _schedule(services, runs)
+        runs, entries = Runs(leader, clock=services.clock), timetable(services)
+        schedule = _schedule(entries, runs)
         with probing(settings.scheduler, problems=runs.problems):
-            async with leader.standing():
+            async with leader.standing(), Reports(services, runs, leader, entries).open():
                 schedule.start()
                 log.info("scheduler.started")
                 await stop.wait()
@@ -37,9 +39,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     log.info("scheduler.stopped")
 
 
-def _schedule(services: Services, runs: Runs) -> AsyncIOScheduler:
+def _schedule(entries: Sequence[Entry], runs: Runs) -> AsyncIOScheduler:
     schedule = AsyncIOScheduler(timezone="UTC")
-    for entry in timetable(services):
+    for entry in entries:
         schedule.add_job(
             runs.run,
             "interval",

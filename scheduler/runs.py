@@ -2,9 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
+from domain.control.rules import EntryRuns
 from domain.observe import logger
+from domain.values import Clock, utcnow
 from scheduler.leader import Leader
 from scheduler.schedule import Entry
 
@@ -14,16 +17,24 @@ log = logger(__name__)
 SILENCE = timedelta(seconds=60)
 #: Seconds that a stop gives what runs: with it, and the store away, a stop takes less than the 5 s of honcho.
 FINISH = 1.5
+#: The longest text of a fault that is kept.
+TEXT_LIMIT = 500
 
 
 class Runs:
-    """Runs entries while this process leads, and remembers when each was last done."""
+    """Runs entries while this process leads, never one twice at once, and remembers how it went."""
 
-    def __init__(self, leader: Leader) -> None:
+    def __init__(self, leader: Leader, *, clock: Clock = utcnow) -> None:
         self._leader = leader
+        self._clock = clock
         self._done: dict[str, float] = {}
         self._every: dict[str, timedelta] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._turns: dict[str, asyncio.Lock] = {}
+        #: How each entry ran, by its slug.
+        self.told: dict[str, EntryRuns] = {}
+        #: Called with the slug of what has run.
+        self.ran: Callable[[str], None] = lambda _slug: None
 
     async def run(self, entry: Entry) -> None:
         """Runs the entry's verb. What goes wrong is logged: the next round tries again."""
@@ -36,11 +47,22 @@ class Runs:
         self._done[entry.name] = time.monotonic()
 
     async def _once(self, entry: Entry) -> None:
-        try:
-            if self._leader.leads:
-                await entry.verb()
-        except Exception as error:  # noqa: BLE001 - the next round tries again
-            log.warning("scheduler.entry_failed", entry=entry.name, error=f"{type(error).__name__}: {error}")
+        if self._leader.leads:
+            await self.now(entry)
+
+    async def now(self, entry: Entry) -> EntryRuns:
+        """Runs the entry whoever leads, after a run of it that is under way. Answers how that went."""
+        told = self.told.setdefault(entry.slug, EntryRuns(entry.name, entry.every))
+        async with self._turns.setdefault(entry.slug, asyncio.Lock()):
+            began, result, error = self._clock(), None, None
+            try:
+                result = await entry.verb()
+            except Exception as fault:  # noqa: BLE001 - the next round tries again
+                error = f"{type(fault).__name__}: {fault}"[:TEXT_LIMIT]
+                log.warning("scheduler.entry_failed", entry=entry.name, error=error)
+            told.ran(began_at=began, ended_at=self._clock(), result=result, error=error)
+        self.ran(entry.slug)
+        return told
 
     async def finish(self, *, seconds: float = FINISH) -> None:
         """Returns once nothing runs; what takes longer is cut short, and done again by the next leader."""

@@ -54,6 +54,10 @@ def rewired(
         leadership=services.leadership,
         provider=services.order_payments._provider,
         objects=services.objects,
+        uploads=services.media.uploads._uploads,
+        signer=services.media.delivery._signer,
+        webhooks=services.webhooks.sender,
+        mailer=services.post._mailer,
     )
     return wire(
         replace(known, **ports),

@@ -10,7 +10,19 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from domain.errors import ServiceAway
-from domain.ports import Charge, JobMessage, Lock, ObjectMissing, ProviderTimeout, QueueDepth, Repaid
+from domain.ports import (
+    Charge,
+    JobMessage,
+    LetterRefused,
+    Lock,
+    MailAway,
+    ObjectMissing,
+    OutgoingMail,
+    ProviderTimeout,
+    QueueDepth,
+    Repaid,
+    StoredObject,
+)
 from domain.values import Money
 
 
@@ -260,6 +272,11 @@ class FakeJobQueue:
             return None
         return QueueDepth(ready=len(self.waiting[pool]), consumers=0)
 
+    async def purge(self, pool: str) -> int | None:
+        if self.away or pool not in self.waiting:
+            return None
+        return len(self.take(pool))
+
     async def ping(self) -> None:
         if self.away:
             raise ConnectionError("the broker is away")
@@ -278,7 +295,9 @@ class FakeObjectStore:
         self.away = False
         self._objects: dict[str, bytes] = {}
 
-    async def put(self, key: str, body: AsyncIterator[bytes], *, content_type: str) -> int:
+    async def put(
+        self, key: str, body: AsyncIterator[bytes], *, content_type: str, cache_control: str | None = None
+    ) -> int:
         data = b"".join([chunk async for chunk in body])
         await self.ping()
         self._objects[key] = data
@@ -301,6 +320,11 @@ class FakeObjectStore:
         await self.ping()
         return len(self._objects[key]) if key in self._objects else None
 
+    async def listing(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[StoredObject]:
+        await self.ping()
+        keys = sorted(key for key in self._objects if key.startswith(prefix) and key > after)
+        return [StoredObject(key, len(self._objects[key])) for key in keys[:limit]]
+
     async def delete(self, keys: Sequence[str]) -> None:
         await self.ping()
         for key in keys:
@@ -309,3 +333,21 @@ class FakeObjectStore:
     async def ping(self) -> None:
         if self.away:
             raise ServiceAway(service="S3")
+
+
+class FakeMailer:
+    """`ports.Mailer` in memory. `refused` are addresses that it takes nothing for."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.refused: set[str] = set()
+        self.taken: list[OutgoingMail] = []
+
+    async def send(self, mail: OutgoingMail) -> None:
+        if not mail.to.isprintable() or not mail.subject.isprintable() or "@" not in mail.to:
+            raise LetterRefused("no address or subject to send")
+        if self.away:
+            raise MailAway("the server is away")
+        if mail.to in self.refused:
+            raise LetterRefused("550 no such mailbox")
+        self.taken.append(mail)

@@ -15,11 +15,13 @@ no `.DQ` queues either: delays live in the ledger.
 # Dramatiq has types for what is public, not for what a broker is made of.
 # mypy: allow-untyped-calls
 
+import contextlib
 import random
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
+from queue import Empty
 from typing import Any
 
 import structlog
@@ -32,14 +34,26 @@ from dramatiq.worker import Worker
 from domain.adapters.rabbitmq_queues import (
     connection_parameters,
     dead_letter_arguments,
+    pools_by_queue,
     queue_arguments,
     queue_name,
     quiet_pika,
 )
+from domain.control.processes import JobInHand
+from domain.jobs.commands import plain_kind
 from domain.settings import Rabbitmq
+from domain.values import utcnow
 from workers.consumer import StockyardConsumer
 
-__all__ = ["Endings", "StockyardBroker", "StockyardWorker", "StoreAway", "make_broker", "queue_name"]
+__all__ = [
+    "Endings",
+    "StockyardBroker",
+    "StockyardWorker",
+    "StoreAway",
+    "make_broker",
+    "pools_by_queue",
+    "queue_name",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -68,8 +82,8 @@ class Endings(Middleware):
     """
 
     def __init__(self) -> None:
-        #: Job id and kind of what runs now, by thread.
-        self.running: dict[int, tuple[str, str]] = {}
+        #: What runs now, by thread.
+        self.running: dict[int, JobInHand] = {}
         self._said = float("-inf")
 
     def after_declare_actor(self, _broker: Broker, actor: Any) -> None:
@@ -80,7 +94,8 @@ class Endings(Middleware):
         """Notes what runs. What was fetched over a connection that is gone is skipped: it comes again."""
         if not message.consumer.connection.is_open:
             raise SkipMessage
-        self.running[threading.get_ident()] = (message.message_id, message.actor_name)
+        job = JobInHand(message.message_id, plain_kind(message.actor_name), utcnow())
+        self.running[threading.get_ident()] = job
 
     def after_process_message(
         self, _broker: Broker, message: Any, *, result: Any = None, exception: BaseException | None = None
@@ -121,6 +136,12 @@ class StockyardBroker(RabbitmqBroker):
         self.parameters = random.sample(parameters, len(parameters))
         #: Set once for a stop: consumers take no more, and what runs is still acked.
         self.draining = threading.Event()
+        #: Queues that are not to be consumed, for ops say so.
+        self.held: frozenset[str] = frozenset()
+        #: Takes what no thread has begun out of the process's hands, by queue. The worker sets it.
+        self.take_unbegun: Callable[[str], list[Any]] = lambda _queue: []
+        #: Queues that have a consumer of ours at RabbitMQ now.
+        self.consumed: set[str] = set()
         self._born = time.monotonic()
         self._seen: dict[str, float] = {}
 
@@ -186,3 +207,18 @@ class StockyardWorker(Worker):
             broker.declare_queue(queue)
         super().__init__(broker, queues=wanted, worker_threads=threads)
         self.queue_prefetch = threads + max(1, threads // THREADS_PER_SPARE)
+        broker.take_unbegun = self.take_unbegun
+
+    def take_unbegun(self, queue: str) -> list[Any]:
+        """The queue's messages that no thread has begun, which none will begin now."""
+        taken: list[Any] = []
+        others: list[Any] = []
+        with contextlib.suppress(Empty):
+            while True:
+                item = self.work_queue.get_nowait()
+                (taken if item.message.queue_name == queue else others).append(item)
+        for item in others:
+            self.work_queue.put(item)
+        for _ in range(len(taken) + len(others)):
+            self.work_queue.task_done()
+        return [item.message for item in taken]

@@ -6,6 +6,7 @@
 import contextlib
 import dataclasses
 import random
+import re
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -29,6 +30,10 @@ PAUSE = (1.0, 2.0)
 HEAD = 200
 #: Options of a message that actors may read; all others are dropped, for some steer Dramatiq.
 OPTIONS = ("request_id", "traceparent")
+#: The actor that leaves jobs to newer workers, and the option that has the kind, as the message named it.
+NEWER, NAMED = "stockyard.newer", "newer_kind"
+#: What a kind looks like, with the version of its payload where that is not the first.
+_KIND = re.compile(r"[a-z][a-z_]{0,40}\.[a-z][a-z_]{0,40}(@[0-9]{1,6})?")
 
 _NOT_FOUND = 404
 _PIKA_ERRORS = (pika.exceptions.AMQPConnectionError, pika.exceptions.AMQPChannelError)
@@ -56,6 +61,7 @@ class StockyardConsumer(_RabbitmqConsumer):
     def __init__(self, broker: "StockyardBroker", queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)
         self._wait = timeout / 1000
+        #: Whether RabbitMQ has no consumer of ours, although the connection is open.
         self._cancelled = False
 
     def ack(self, message: MessageProxy) -> None:
@@ -83,6 +89,7 @@ class StockyardConsumer(_RabbitmqConsumer):
 
     def close(self) -> None:
         """As Dramatiq's, which leaves the connection open where the channel is closed already."""
+        self.broker.consumed.discard(self.queue_name)
         try:
             super().close()
         finally:
@@ -90,14 +97,18 @@ class StockyardConsumer(_RabbitmqConsumer):
                 self.connection.close()
 
     def __next__(self) -> StockyardMessage | None:
-        """The next message; None when there was none in time, and while the broker drains.
+        """The next message; None when there was none in time, and while the queue is held.
 
         Raises ConnectionClosed; Dramatiq's consumer thread then makes a new consumer.
         """
-        delivery = None if self._cancelled else self._delivery()
+        if self._held():
+            self._idle()
+            return None
+        self._consume_again()
+        delivery = self._delivery()
         self.broker.seen(self.queue_name)
-        if self.broker.draining.is_set():
-            self._drain(delivery)
+        if self._held():
+            self._idle(delivery)
             return None
         if delivery is None:
             return None
@@ -145,17 +156,31 @@ class StockyardConsumer(_RabbitmqConsumer):
             raise ConnectionClosed(error) from None
         return None if method is None else (method, body)
 
-    def _drain(self, delivery: tuple[Any, bytes] | None) -> None:
+    def _held(self) -> bool:
+        """Whether no more is to be taken: the process stops, or ops say so of it or of the pool."""
+        return self.broker.draining.is_set() or self.queue_name in self.broker.held
+
+    def _idle(self, delivery: tuple[Any, bytes] | None = None) -> None:
         """Takes no more, gives back what came meanwhile, and keeps the connection for the acks to come."""
         try:
             if not self._cancelled:
                 self._cancelled = True
+                self.broker.consumed.discard(self.queue_name)
                 self.channel.cancel()
+                self.requeue(self.broker.take_unbegun(self.queue_name))
             if delivery is not None:
                 self._requeue(delivery[0].delivery_tag)
             self.connection.process_data_events(time_limit=self._wait)
         except (AssertionError, *_PIKA_ERRORS) as error:
             raise ConnectionClosed(error) from None
+        self.broker.seen(self.queue_name)
+
+    def _consume_again(self) -> None:
+        """What was held is consumed again, over the same connection."""
+        if self._cancelled:
+            self._cancelled = False
+            self.iterator = self.channel.consume(self.queue_name, inactivity_timeout=self._wait)
+        self.broker.consumed.add(self.queue_name)
 
     def _read(self, body: bytes) -> "Message[Any] | None":
         """The message, freed of all that could steer Dramatiq; None, and a line in the log, if unusable."""
@@ -178,18 +203,31 @@ class StockyardConsumer(_RabbitmqConsumer):
 
     def _problem(self, message: Any) -> str | None:
         """Types are looked at, too: whoever can write to the queue decides what is in a message."""
-        if not isinstance(message.actor_name, str) or message.actor_name not in self.broker.actors:
-            return f"unknown kind {message.actor_name!r}"
+        kind = message.actor_name
+        if not isinstance(kind, str) or not (kind in self.broker.actors or self._is_newer(kind)):
+            return f"unknown kind {kind!r}"
         if len(message.args) != 1 or not isinstance(message.args[0], str) or message.kwargs:
             return "its one argument has to be a job id"
         if not isinstance(message.options, dict) or "eta" in message.options:
             return "its options cannot be used"
         return None
 
+    def _is_newer(self, kind: str) -> bool:
+        """Whether it may be a kind of a newer version of the platform, and somebody is there for such."""
+        return NEWER in self.broker.actors and _KIND.fullmatch(kind) is not None
+
     def _cleaned(self, message: "Message[Any]") -> "Message[Any]":
         options = {
             name: message.options[name] for name in OPTIONS if isinstance(message.options.get(name), str)
         }
+        name = message.actor_name
+        if name not in self.broker.actors:
+            name, options[NAMED] = NEWER, name
         return dataclasses.replace(
-            message, queue_name=self.queue_name, kwargs={}, options=options, message_id=message.args[0]
+            message,
+            queue_name=self.queue_name,
+            actor_name=name,
+            kwargs={},
+            options=options,
+            message_id=message.args[0],
         )

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast
 
 import dramatiq
@@ -23,9 +24,10 @@ from pymongo.errors import PyMongoError
 from domain.bootstrap import Services
 from domain.changes import store_is_away
 from domain.errors import DomainError, TryAgain
-from domain.jobs.commands import Command
+from domain.jobs.commands import Command, NewerPayload, versioned_kind
 from domain.jobs.models import Claimed
 from workers.broker import StockyardBroker, StoreAway, queue_name
+from workers.consumer import HEAD, NAMED, NEWER
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +40,8 @@ Settle: TypeAlias = Callable[[Services, str], Awaitable[None]]
 
 #: Seconds between two tries to tell the ledger of a run that the store's absence cut short.
 TELL_AGAIN = 0.5
+#: Seconds before a job is run again whose payload turned out to be newer than its message said.
+TOO_NEW = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,38 +97,59 @@ def pools(handlers: Mapping[str, Handler]) -> frozenset[str]:
 
 
 def register(broker: StockyardBroker, services: Services) -> None:
-    """Declares one actor per kind; its name is the kind."""
+    """Declares one actor per kind and version of its payload, and one for what only newer workers know."""
     for kind, handler in _HANDLERS.items():
         queue = queue_name(handler.command.pool, services.settings.rabbitmq)
-        declare = dramatiq.actor(broker=broker, actor_name=kind, queue_name=queue)
-        declare(_actor(handler, services))
+        for version in range(1, handler.command.version + 1):
+            name = versioned_kind(kind, version)
+            declare = dramatiq.actor(broker=broker, actor_name=name, queue_name=queue)
+            declare(_actor(partial(run_job, handler, services), kind))
+    # Messages of any queue reach it.
+    declare = dramatiq.actor(broker=broker, actor_name=NEWER, queue_name=queue)
+    declare(_actor(partial(leave, services)))
 
 
-def _actor(handler: Handler, services: Services) -> Callable[[str], None]:
-    """Runs on a thread of the worker and waits there for the coroutine on the event loop."""
+def _actor(work: Callable[..., Awaitable[None]], kind: str | None = None) -> Callable[[str], None]:
+    """Runs on a thread of the worker and waits there for the coroutine on the event loop.
+
+    Without a `kind` the work is handed the one that the message names.
+    """
 
     def run(job_id: str) -> None:
         message = CurrentMessage.get_current_message()
-        request_id = message.options.get("request_id") if message else None
+        options = message.options if message else {}
+        request_id = options.get("request_id")
         thread = get_event_loop_thread()
         if thread is None:
             msg = "the event loop is stopped"
             raise StoreAway(msg)
-        with structlog.contextvars.bound_contextvars(
-            job_id=job_id, request_id=request_id, kind=handler.command.kind
-        ):
-            thread.run_coroutine(run_job(handler, services, job_id))
+        named = {} if kind else {"kind": str(options.get(NAMED, ""))}
+        bound = {"job_id": job_id, "request_id": request_id, "kind": kind, **named}
+        with structlog.contextvars.bound_contextvars(**bound):
+            thread.run_coroutine(work(job_id, **named))
 
     return run
+
+
+async def leave(services: Services, job_id: str, *, kind: str) -> None:
+    """Leaves a job to a worker that knows its kind. Raises StoreAway, and LookupError for no job of ours."""
+    try:
+        if not await services.aside.submit(job_id, kind):
+            raise LookupError(f"there is no job {job_id[:HEAD]!r} of the kind {kind}")
+    except PyMongoError as error:
+        if not store_is_away(error):
+            raise
+        raise StoreAway(str(error)) from error
 
 
 async def run_job(handler: Handler, services: Services, job_id: str) -> None:
     """What one message does: the job is claimed, run, and its outcome recorded. Raises StoreAway."""
     try:
-        if handler.settles:
-            await _settle(handler, services, job_id)
-        else:
-            await _claim_and_run(handler, services, job_id)
+        with services.meter.running(handler.command.pool):
+            if handler.settles:
+                await _settle(handler, services, job_id)
+            else:
+                await _claim_and_run(handler, services, job_id)
     except PyMongoError as error:
         if not store_is_away(error):
             raise
@@ -150,12 +175,15 @@ async def _claim_and_run(handler: Handler, services: Services, job_id: str) -> N
         return
     try:
         async with services.runs.keeping(job), _limit(services):
-            result = await handler.run(services, handler.command.model_validate(job.payload), job)
+            command = handler.command.load(job.payload, version=job.version)
+            result = await handler.run(services, command, job)
         await services.runs.succeed(job, cast("Result", result))
     except DomainError as error:
         await services.runs.fail(job, error)
     except TryAgain as error:
         await services.runs.retry(job, error, seconds=error.seconds)
+    except NewerPayload as error:
+        await services.runs.retry(job, error, seconds=TOO_NEW)
     except Exception as error:
         if store_is_away(error):
             await _give_back(services, job, error)

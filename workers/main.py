@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from domain.bootstrap import open_services
 from domain.observe import configure_logging
 from domain.startup import Misconfigured, load_settings
-from workers import handles, kinds
+from workers import control, handles, kinds
 from workers.process import run
 
 
@@ -24,7 +24,9 @@ def main(argv: Sequence[str]) -> int:
         print(f"workers: {error}", file=sys.stderr)  # noqa: T201 - how to log is a setting, too
         return 1
     configure_logging(settings.log)
-    return run(settings, argv, open_services=open_services, register=handles.register)
+    return run(
+        settings, argv, open_services=open_services, register=handles.register, attend=control.attending
+    )
 
 
 if __name__ == "__main__":

@@ -8,17 +8,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from functools import partial
 from types import FrameType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import structlog
 from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
 
 from domain.probe import probing
 from domain.settings import Settings
-from workers.broker import StockyardBroker, StockyardWorker, make_broker, queue_name
-from workers.control import consumers_alive, drain, loop_alive
+from workers.broker import StockyardBroker, StockyardWorker, make_broker, pools_by_queue
+from workers.control import consumers_alive, drain, loop_alive, not_consuming
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,15 @@ OPENING_CHECK = 0.1
 LEFT_OVER = 2.0
 #: How a shell reports the end by a signal.
 KILLED = 128
+
+
+#: Entered once there are services and a worker that has not started; yields something that is not None.
+Attend: TypeAlias = Callable[[Services, StockyardWorker], AbstractAsyncContextManager[Any]]
+
+
+def _alone(_services: object, _worker: StockyardWorker) -> AbstractAsyncContextManager[Any]:
+    """Nobody is told of the process."""
+    return nullcontext(enter_result=True)
 
 
 class Opened(Generic[Services]):
@@ -75,8 +85,11 @@ def run(
     *,
     open_services: Callable[[Settings], AbstractAsyncContextManager[Services]],
     register: Callable[[StockyardBroker, Services], None],
+    attend: Attend[Services] = _alone,
 ) -> int:
     """Works until SIGTERM or SIGINT, then finishes what is in hand. The exit code.
+
+    `attend` is entered before the first message is taken, and left after the last one.
 
     0 after a clean stop; 1 when services could not be opened (no actor has run then) or when the stop took
     longer than its setting. A second signal ends the process at once.
@@ -93,23 +106,27 @@ def run(
             return 0
         broker = make_broker(settings.rabbitmq)
         register(broker, services)
-        queues = [queue_name(pool, settings.rabbitmq) for pool in pools]
+        queues = pools_by_queue(pools, settings.rabbitmq)
         worker = StockyardWorker(broker, queues, threads=settings.workers.threads)
         silence = settings.workers.probe_silence.total_seconds()
 
         def problems() -> list[str]:
             return consumers_alive(worker, silence=silence) + loop_alive(loop)
 
-        with probing(settings.workers, problems=problems):
+        attending = Opened(loop, attend(services, worker))
+        if attending.get(give_up=stop) is None:
+            opened.close()
+            return 0
+        with probing(settings.workers, problems=problems, unready=partial(not_consuming, worker)):
             worker.start()
             log.info("worker started", pools=list(pools), threads=settings.workers.threads)
             stop.wait()
-            _finish(worker, opened, seconds=settings.workers.shutdown_timeout.total_seconds())
+            _finish(worker, [attending, opened], seconds=settings.workers.shutdown_timeout.total_seconds())
     log.info("worker stopped", pools=list(pools))
     return 0
 
 
-def _finish(worker: StockyardWorker, opened: Opened[Services], *, seconds: float) -> None:
+def _finish(worker: StockyardWorker, opened: Sequence[Opened[Any]], *, seconds: float) -> None:
     broker = worker.broker
     log.info("worker stopping", running=len(broker.endings.running), seconds=seconds)
     deadline = threading.Timer(seconds, _too_late, [broker])
@@ -118,12 +135,13 @@ def _finish(worker: StockyardWorker, opened: Opened[Services], *, seconds: float
     drain(worker)
     worker.stop(timeout=int(seconds * 1000))
     broker.close()
-    opened.close()
+    for each in opened:
+        each.close()
     deadline.cancel()
 
 
 def _too_late(broker: StockyardBroker) -> None:
-    running = [f"{kind} {job_id}" for job_id, kind in list(broker.endings.running.values())]
+    running = [f"{job.kind} {job.id}" for job in list(broker.endings.running.values())]
     log.error("the stop took too long", still_running=running)
     _exit_now(1)
 

@@ -17,6 +17,8 @@ from api.schemas.products import (
     ProductTypes,
     ProductView,
 )
+from domain.bootstrap import Services
+from domain.changes import Doc
 from domain.events.rules import rfc3339
 from domain.products import registry
 from domain.products.forms import NewProduct, ProductEdit
@@ -49,9 +51,9 @@ async def get_product(ref: str, services: Public, is_clerk: Annotated[bool, Depe
     """The product with this id, slug or SKU; those that are not for sale for callers with `catalog:write`."""
     if is_clerk:
         product = await services.products.get(ref)
-        return tagged(view(product, editor=True), product["revision"])
+        return await _tagged(services, view(product, editor=True), product["revision"])
     shown = await services.products.shown(ref)
-    return tagged(shown.view, shown.revision)
+    return await _tagged(services, shown.view, shown.revision)
 
 
 @routes.post(
@@ -67,7 +69,7 @@ async def create_product(
     """The product, with an empty stock of each variant. Sent twice, the second answers `sku_taken`."""
     product = await caller.services.products.add(form)
     where = {"Location": f"/v1/products/{product['_id']}"}
-    return tagged(view(product, editor=True), product["revision"], 201, where)
+    return await _tagged(caller.services, view(product, editor=True), product["revision"], 201, where)
 
 
 @routes.patch(
@@ -85,7 +87,7 @@ async def edit_product(
 ) -> Response:
     """The product as it is now. What is left out stays; `variants` are by SKU, and new SKUs are added."""
     product = await caller.services.products.edit(ref, form, expected=expected, actor=caller.account_id)
-    return tagged(view(product, editor=True), product["revision"])
+    return await _tagged(caller.services, view(product, editor=True), product["revision"])
 
 
 @routes.delete(
@@ -133,6 +135,12 @@ async def list_product_types() -> Response:
 async def get_product_type(name: str) -> Response:
     """The type with this name."""
     return json(_type(name))
+
+
+async def _tagged(services: Services, shown: Doc, revision: str, *more: Any) -> Response:
+    """The product, with the addresses of its pictures."""
+    (told,) = await services.media.delivery.products([shown])
+    return tagged(told, revision, *more)
 
 
 def _type(name: str) -> dict[str, Any]:

@@ -122,10 +122,11 @@ async def search_products(
 ) -> Response:
     """Products that are for sale: those with all words of `q` that pass every filter."""
     found = await services.search.find(query, limit=limit, after=_after(query, cursor), facets=facet)
+    views = [view(product, editor=bool(query.statuses)) for product in found.products]
     following = encode((query.fingerprint, found.following)) if found.following else None
     return json(
         {
-            "products": [view(product, editor=bool(query.statuses)) for product in found.products],
+            "products": await services.media.delivery.products(views, pictures=1),
             "next_cursor": following,
             "total": found.total,
             "facets": asdict(found.facets) if found.facets else None,

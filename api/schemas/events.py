@@ -17,6 +17,7 @@ class EventView(Shown):
     subject: str
     time: str
     datacontenttype: Literal["application/json"]
+    dataschema: str
     seq: int
     data: dict[str, Any]
 
@@ -31,8 +32,15 @@ class EventView(Shown):
                     "subject": ID,
                     "time": TIME,
                     "datacontenttype": "application/json",
+                    "dataschema": "urn:stockyard:event:order.reserved:1",
                     "seq": 17,
-                    "data": {"order_id": ID, "state": "reserved"},
+                    "data": {
+                        "order_id": ID,
+                        "state": "reserved",
+                        "net": 3600,
+                        "total": 3600,
+                        "currency": "USD",
+                    },
                 }
             ]
         }
@@ -45,3 +53,11 @@ class EventPage(Shown):
     events: list[EventView]
     last_seq: int
     next_after: int
+
+
+class TimedPage(Shown):
+    """Events of all accounts in the order of their time. One of `next_cursor` and `next_since` is there."""
+
+    events: list[EventView]
+    next_cursor: str | None
+    next_since: str | None

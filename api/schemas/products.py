@@ -7,6 +7,7 @@ from pydantic.config import JsonDict
 
 from api.body import Examples
 from api.schemas.common import ID, TIME, NextCursor, Shown, Timestamp
+from api.schemas.pictures import PRODUCT_PICTURE, PictureView
 from domain.values import Money
 
 _USD: JsonDict = {"amount": 1800, "currency": "USD"}
@@ -64,6 +65,7 @@ class ProductView(Shown):
     price: Money
     options: list[str]
     variants: list[VariantView]
+    media: list[PictureView] = Field(default=[], description="Its pictures; in lists the first alone.")
     status: str
     created_at: Timestamp
     updated_at: Timestamp
@@ -80,6 +82,7 @@ class ProductView(Shown):
                     "price": _USD,
                     **_PRODUCT,
                     "variants": [{**_VARIANT, "active": True}],
+                    "media": [PRODUCT_PICTURE],
                     "status": "published",
                     "created_at": TIME,
                     "updated_at": TIME,

@@ -115,6 +115,17 @@ class Access:
         _keep(self._known, digest, found)
         return found.principal
 
+    async def of_session(self, session_id: str) -> Principal:
+        """What the account of a session may do now, whatever its tokens say.
+
+        Raises Unauthenticated once the session has ended, and what a store raises that is away.
+        """
+        now = self._clock().timestamp()
+        held = await self._hold(session_name(session_id), now)
+        if now >= held.standing.expires:
+            raise Unauthenticated(reason="expired")
+        return _principal(_Shown(session_name(session_id), scopes=held.standing.scopes), held.standing)
+
     async def forget(self, names: Sequence[str]) -> None:
         """Call it after the write that ended or changed these sessions and keys.
 

@@ -24,7 +24,7 @@ from domain.values import new_id
 
 ALGORITHM = "EdDSA"
 #: What every token has to say.
-CLAIMS = ("iss", "sub", "sid", "iat", "exp", "scope", "role")
+CLAIMS = ("iss", "sub", "sid", "iat", "exp")
 #: Beyond the life of its tokens, a replaced key is kept for so long: clocks differ.
 SLACK = timedelta(minutes=1)
 #: The id of the key that the first process makes.
@@ -66,8 +66,10 @@ class KeyRing:
         """A token of the claims, with the `kid` of the signing key."""
         return jwt.encode(dict(claims), self._signing, algorithm=ALGORITHM, headers={"kid": self._kid})
 
-    def verify(self, token: str, *, issuer: str) -> dict[str, Any]:
+    def verify(self, token: str, *, issuer: str, audience: str | None = None) -> dict[str, Any]:
         """The claims of a token that a live key signed. Its times are the caller's to check.
+
+        One that is for another `audience`, or for any where none is named, is refused.
 
         Raises jwt.PyJWTError, and ValueError or RecursionError for some forgeries.
         """
@@ -76,7 +78,7 @@ class KeyRing:
             raise jwt.InvalidTokenError("no live key has this kid")
         own_clock: Options = {"verify_exp": False, "verify_iat": False, "require": list(CLAIMS)}
         claims: dict[str, Any] = jwt.decode(
-            token, key, algorithms=[ALGORITHM], issuer=issuer, options=own_clock
+            token, key, algorithms=[ALGORITHM], issuer=issuer, audience=audience, options=own_clock
         )
         return claims
 

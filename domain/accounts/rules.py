@@ -23,6 +23,8 @@ SCOPES = frozenset(
         "media:write",
         "ops:read",
         "ops:write",
+        "webhooks:write",
+        "webhooks:manage",
     }
 )
 #: What every customer may do, with their own orders.

@@ -11,16 +11,19 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from domain.accounts.access import Access
 from domain.accounts.api_keys import ApiKeys
+from domain.accounts.console import ConsolePasses
 from domain.accounts.directory import Directory
 from domain.accounts.keyring import KeyRing, open_ring, rotate
 from domain.accounts.models import ACCOUNTS, Account, account_of
+from domain.accounts.password_changes import PasswordChanges
 from domain.accounts.passwords import Passwords
 from domain.accounts.rules import MAX_PASSWORD, ROLE_SCOPES, Principal, Role, normal_email
 from domain.accounts.sessions import Device, LoggedIn, Sessions
 from domain.accounts.throttle import Throttle, network_of
 from domain.accounts.tokens import Tokens
 from domain.changes import Database
-from domain.errors import Conflict, EmailTaken, Forbidden, Invalid, Unauthenticated
+from domain.errors import EmailTaken, Forbidden, Invalid, Unauthenticated
+from domain.events.service import Events
 from domain.observe import logger
 from domain.ports import Cache, PubSub, RateLimiter
 from domain.settings import Auth
@@ -37,7 +40,8 @@ HERE = Device()
 class Accounts:
     """Registers, logs in and authenticates. Made by `open`, once the models are bound to a database.
 
-    `sessions` and `keys` are what accounts have; `directory` is what staff sees of them.
+    `sessions` and `keys` are what accounts have, `console` lets those in who operate the platform;
+    `directory` is what staff sees of them.
     """
 
     def __init__(
@@ -59,10 +63,13 @@ class Accounts:
         self._tokens = Tokens(ring, settings, clock)
         shared: dict[str, Any] = {"database": database, "clock": clock}
         recheck = settings.recheck.total_seconds()
+        events = Events(pubsub=pubsub, database=database, clock=clock)
+        self._password_changes = PasswordChanges(events=events, database=database, clock=clock)
         self._access = Access(cache=cache, pubsub=pubsub, tokens=self._tokens, recheck=recheck, **shared)
         shared |= {"access": self._access, "settings": settings}
         self.sessions = Sessions(tokens=self._tokens, **shared)
         self.keys = ApiKeys(**shared)
+        self.console = ConsolePasses(access=self._access, tokens=self._tokens, clock=clock)
         self.directory = Directory(database)
         self.limiter = limiter
 
@@ -74,6 +81,10 @@ class Accounts:
     def close(self) -> None:
         """Idempotent. Lets the threads go that hash passwords."""
         self._passwords.close()
+
+    def tell_through(self, events: Events) -> None:
+        """Whose events tell of accounts from now on: those that are routed to the ways that deliver them."""
+        self._password_changes.tell_through(events)
 
     async def drain(self) -> None:
         """Returns when it is written what was used when."""
@@ -139,10 +150,8 @@ class Accounts:
             right, _ = await self._passwords.verify(current[:MAX_PASSWORD], account.password_hash)
             if not right or len(current) > MAX_PASSWORD:
                 raise Invalid(reason="wrong_password")
-        kept = {"_id": account.id, "password_hash": account.password_hash}
-        values = {"password_hash": await self._passwords.hash(new, email=account.email)}
-        if not (await self._database[ACCOUNTS].update_one(kept, {"$set": values})).matched_count:
-            raise Conflict(reason="password_changed")
+        better = await self._passwords.hash(new, email=account.email)
+        await self._password_changes.write(account, better, address=device.address)
         await self.sessions.end_all(account.id, but=by.session_id, reason="password_changed")
 
     async def authenticate(self, credential: str) -> Principal:

@@ -96,6 +96,15 @@ class RabbitmqJobQueue:
             return None
         return QueueDepth(ready=frame.method.message_count, consumers=frame.method.consumer_count)
 
+    async def purge(self, pool: str) -> int | None:
+        """As `ports.JobQueue.purge` promises."""
+        queue = queue_name(pool, self._settings)
+        try:
+            frame = await self._ask(lambda channel, answer: channel.queue_purge(queue, callback=answer))
+        except (AMQPError, OSError, TimeoutError):
+            return None
+        return int(frame.method.message_count)
+
     def connections(self) -> Connections:
         """The publisher's connection; who waits, waits for confirms."""
         connected = self._publisher is not None and self._publisher.link.connected
@@ -120,7 +129,7 @@ class RabbitmqJobQueue:
 
     def _encode(self, message: JobMessage) -> tuple[str, bytes]:
         """The queue, and the body as Dramatiq's workers read it. Its message id is the job's id."""
-        queue = queue_name(message.pool, self._settings)
+        queue = queue_name(message.pool, self._settings, express=message.express)
         body: dramatiq.Message[None] = dramatiq.Message(
             queue_name=queue,
             actor_name=message.kind,

@@ -1,7 +1,7 @@
 """Names, arguments and addresses that publishers and workers must agree on."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pika
@@ -19,14 +19,24 @@ SOCKET_TIMEOUT = 5.0
 OPEN_TIMEOUT = 10.0
 
 
-def queue_name(pool: str, settings: Rabbitmq) -> str:
-    """The queue of a pool: `orders.v1`, or `orders.quorum.v1`.
+def queue_name(pool: str, settings: Rabbitmq, *, express: bool = False) -> str:
+    """The queue of a pool: `orders.v1`, or `orders.quorum.v1`; the express one is `orders.express.v1`.
+
+    Workers consume both side by side, so what ops send by the second one waits for nothing in the first.
 
     Whatever changes a queue's arguments is in its name, because RabbitMQ refuses another declaration of
     a queue that exists.
     """
     kind = "" if settings.queue_type == "classic" else f".{settings.queue_type}"
-    return f"{pool}{kind}.v{settings.queue_version}"
+    lane = ".express" if express else ""
+    return f"{pool}{lane}{kind}.v{settings.queue_version}"
+
+
+def pools_by_queue(pools: Iterable[str], settings: Rabbitmq) -> dict[str, str]:
+    """The queues of the pools, each with its pool: what their workers consume."""
+    return {
+        queue_name(pool, settings, express=express): pool for pool in pools for express in (False, True)
+    }
 
 
 def queue_arguments(queue: str, settings: Rabbitmq) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from domain.ports import ObjectMissing
+from domain.ports import ObjectMissing, StoredObject
 from domain.settings import S3
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class S3ObjectStore:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="s3")
 
     @cached_property
-    def _bucket(self) -> "Bucket":
+    def bucket(self) -> "Bucket":
+        """For the store's threads only: to open it takes a while."""
         # boto3 takes 40 MB and 0.3 s, which most processes never need.
         from domain.adapters.s3_bucket import Bucket  # noqa: PLC0415
 
@@ -42,23 +43,27 @@ class S3ObjectStore:
         """Idempotent. What is on its way ends first."""
         self._threads.shutdown()
 
-    async def put(self, key: str, body: AsyncIterator[bytes], *, content_type: str) -> int:
+    async def put(
+        self, key: str, body: AsyncIterator[bytes], *, content_type: str, cache_control: str | None = None
+    ) -> int:
         """As the port says."""
         size = 0
         with SpooledTemporaryFile(IN_MEMORY) as file:
             async for chunk in body:
                 size += len(chunk)
-                await self._do(file.write, chunk)
-            await self._do(lambda: self._bucket.put(key, file, content_type=content_type))
+                await self.do(file.write, chunk)
+            await self.do(
+                lambda: self.bucket.put(key, file, content_type=content_type, cache_control=cache_control)
+            )
         return size
 
     @asynccontextmanager
     async def open(self, key: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """As the port says."""
-        body = await self._do(lambda: self._bucket.open(key))
+        body = await self.do(lambda: self.bucket.open(key))
 
         async def chunks() -> AsyncIterator[bytes]:
-            while chunk := await self._do(self._bucket.read, body, CHUNK):
+            while chunk := await self.do(self.bucket.read, body, CHUNK):
                 yield chunk
 
         try:
@@ -69,21 +74,29 @@ class S3ObjectStore:
     async def size(self, key: str) -> int | None:
         """As the port says."""
         try:
-            return await self._do(lambda: self._bucket.size(key))
+            return await self.do(lambda: self.bucket.size(key))
         except ObjectMissing:
             return None
+
+    async def listing(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[StoredObject]:
+        """As the port says."""
+        try:
+            return await self.do(lambda: self.bucket.listing(prefix, after=after, limit=limit))
+        except ObjectMissing:  # no bucket, no objects
+            return ()
 
     async def delete(self, keys: Sequence[str]) -> None:
         """As the port says."""
         try:
-            await self._do(lambda: self._bucket.delete(keys))
+            await self.do(lambda: self.bucket.delete(keys))
         except ObjectMissing:  # no bucket, no objects
             return
 
     async def ping(self) -> None:
         """As the port says."""
-        await self._do(lambda: self._bucket.ping())  # noqa: PLW0108 - the bucket is opened on the thread
+        await self.do(lambda: self.bucket.ping())  # noqa: PLW0108 - the bucket is opened on the thread
 
-    async def _do(self, call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+    async def do(self, call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+        """What the call answers, made on one of the store's threads."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, partial(call, *args, **kwargs))

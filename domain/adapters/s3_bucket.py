@@ -1,6 +1,6 @@
 """One bucket of S3, by boto3: blocking calls. `domain.adapters.s3` runs them on threads."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -11,14 +11,16 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from domain.errors import ServiceAway
-from domain.ports import ObjectMissing
+from domain.ports import ObjectMissing, StoredObject
 from domain.settings import S3
 
 #: Keys that one call deletes, at most, as S3 has it.
 MAX_DELETE = 1000
 
 _NO_BUCKET = "NoSuchBucket"
-_MISSING = frozenset({"NoSuchKey", "404", "NotFound", _NO_BUCKET})
+_MISSING = frozenset({"NoSuchKey", "NoSuchUpload", "404", "NotFound", _NO_BUCKET})
+#: Another process made the bucket meanwhile.
+_THERE = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
 _FAILURES = (BotoCoreError, Boto3Error, OSError)
 #: One part after the other: a transfer already has a thread of its own.
 _TRANSFER = TransferConfig(
@@ -26,73 +28,108 @@ _TRANSFER = TransferConfig(
 )
 
 
+def connect(settings: S3, endpoint_url: str | None, *, connections: int) -> Any:
+    """A client of this endpoint; nothing is asked yet."""
+    secret = settings.secret_key
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint_url,
+        aws_access_key_id=settings.access_key,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        region_name=settings.region,
+        config=Config(
+            connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 3, "mode": "standard"},
+            signature_version="s3v4", s3={"addressing_style": "path"}, max_pool_connections=connections,
+        ),
+    )  # fmt: skip
+
+
 class Bucket:
     """Every method raises ServiceAway where S3 is away or refuses, and those that read, ObjectMissing."""
 
     def __init__(self, settings: S3, *, connections: int) -> None:
-        secret = settings.secret_key
-        self._name = settings.bucket
-        self._client: Any = boto3.client(
-            "s3",
-            endpoint_url=settings.endpoint_url,
-            aws_access_key_id=settings.access_key,
-            aws_secret_access_key=secret.get_secret_value() if secret else None,
-            region_name=settings.region,
-            config=Config(
-                connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 3, "mode": "standard"},
-                signature_version="s3v4", s3={"addressing_style": "path"}, max_pool_connections=connections,
-            ),
-        )  # fmt: skip
+        self.name = settings.bucket
+        self.client = connect(settings, settings.endpoint_url, connections=connections)
 
-    def put(self, key: str, file: IO[bytes], *, content_type: str) -> None:
+        self._is_there = False
+
+    def put(self, key: str, file: IO[bytes], *, content_type: str, cache_control: str | None = None) -> None:
         """Stores the file's bytes from its start; makes the bucket where there is none."""
+        headers = {"ContentType": content_type}
+        if cache_control is not None:
+            headers["CacheControl"] = cache_control
         try:
-            self._upload(key, file, content_type)
+            self._upload(key, file, headers)
         except ObjectMissing:
-            with _failures(self._name):
-                self._client.create_bucket(Bucket=self._name)
-            self._upload(key, file, content_type)
+            self._create()
+            self._upload(key, file, headers)
 
-    def _upload(self, key: str, file: IO[bytes], content_type: str) -> None:
+    def ensure(self) -> None:
+        """Makes the bucket where there is none. Looks once."""
+        if self._is_there:
+            return
+        try:
+            with failures(self.name):
+                self.client.head_bucket(Bucket=self.name)
+        except ObjectMissing:
+            self._create()
+        self._is_there = True
+
+    def _create(self) -> None:
+        with failures(self.name):
+            try:
+                self.client.create_bucket(Bucket=self.name)
+            except ClientError as error:
+                if code_of(error) not in _THERE:
+                    raise
+
+    def _upload(self, key: str, file: IO[bytes], headers: Mapping[str, str]) -> None:
         file.seek(0)
-        with _failures(key):
-            self._client.upload_fileobj(
+        with failures(key):
+            self.client.upload_fileobj(
                 _KeptOpen(file),
-                self._name,
+                self.name,
                 key,
-                ExtraArgs={"ContentType": content_type},
+                ExtraArgs=headers,
                 Config=_TRANSFER,
             )
 
     def open(self, key: str) -> IO[bytes]:
         """The object's bytes, to be read and closed."""
-        with _failures(key):
-            body: IO[bytes] = self._client.get_object(Bucket=self._name, Key=key)["Body"]
+        with failures(key):
+            body: IO[bytes] = self.client.get_object(Bucket=self.name, Key=key)["Body"]
             return body
 
     def read(self, body: IO[bytes], size: int) -> bytes:
         """The next bytes of an open object."""
-        with _failures("an open object"):
+        with failures("an open object"):
             return body.read(size)
 
     def size(self, key: str) -> int:
         """The object's bytes."""
-        with _failures(key):
-            return int(self._client.head_object(Bucket=self._name, Key=key)["ContentLength"])
+        with failures(key):
+            return int(self.client.head_object(Bucket=self.name, Key=key)["ContentLength"])
+
+    def listing(self, prefix: str, *, after: str, limit: int) -> list[StoredObject]:
+        """One page of the keys under the prefix."""
+        wanted = {"Prefix": prefix, "MaxKeys": limit} | ({"StartAfter": after} if after else {})
+        with failures(self.name):
+            answer = self.client.list_objects_v2(Bucket=self.name, **wanted)
+        return [StoredObject(each["Key"], int(each["Size"])) for each in answer.get("Contents", ())]
 
     def delete(self, keys: Sequence[str]) -> None:
         """Idempotent."""
         for start in range(0, len(keys), MAX_DELETE):
             wanted = {"Objects": [{"Key": key} for key in keys[start : start + MAX_DELETE]], "Quiet": True}
-            with _failures(self._name):
-                answer = self._client.delete_objects(Bucket=self._name, Delete=wanted)
+            with failures(self.name):
+                answer = self.client.delete_objects(Bucket=self.name, Delete=wanted)
             if answer.get("Errors"):
                 raise ServiceAway(service="S3", reason=str(answer["Errors"][0]))
 
     def ping(self) -> None:
         """A signed request."""
-        with _failures(self._name):
-            self._client.list_buckets()
+        with failures(self.name):
+            self.client.list_buckets()
 
 
 class _KeptOpen:
@@ -105,13 +142,18 @@ class _KeptOpen:
         """Leaves it open."""
 
 
+def code_of(error: ClientError) -> str:
+    """S3's own word for what is wrong."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
 @contextmanager
-def _failures(what: str) -> Iterator[None]:
+def failures(what: str) -> Iterator[None]:
+    """Raises ObjectMissing and ServiceAway in place of what boto3 raises."""
     try:
         yield
     except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        if code in _MISSING:
+        if code_of(error) in _MISSING:
             raise ObjectMissing(what) from error
         raise ServiceAway(service="S3", reason=str(error)) from error
     except _FAILURES as error:

@@ -8,6 +8,7 @@ from functools import partial
 
 from domain.accounts.service import Accounts
 from domain.adapters import mongo
+from domain.adapters.cloudfront import CloudFrontUrls
 from domain.adapters.mongo_pool import PoolWatch
 from domain.adapters.payments import SandboxProvider
 from domain.adapters.rabbitmq import RabbitmqJobQueue
@@ -20,6 +21,9 @@ from domain.adapters.redis_limits import RedisLimits
 from domain.adapters.redis_locks import RedisLocks
 from domain.adapters.redis_pubsub import RedisPubSub
 from domain.adapters.s3 import S3ObjectStore
+from domain.adapters.s3_direct import S3Direct
+from domain.adapters.smtp import SmtpMailer
+from domain.adapters.webhooks import HttpWebhookSender
 from domain.bootstrap.models import MODELS
 from domain.bootstrap.services import Ping, Ports, Services
 from domain.bootstrap.wiring import wire
@@ -62,6 +66,9 @@ async def open_services(settings: Settings, *, clock: Clock = utcnow) -> AsyncIt
         cache = RedisCache(redis)
         objects = S3ObjectStore(settings.s3)
         stack.callback(objects.close)
+        direct = S3Direct(settings.s3, objects, clock=clock)
+        webhooks = HttpWebhookSender(settings.webhooks, only_https=settings.deployment.env == "production")
+        stack.push_async_callback(webhooks.close)
         ports = Ports(
             database=database,
             queue=queue,
@@ -71,6 +78,10 @@ async def open_services(settings: Settings, *, clock: Clock = utcnow) -> AsyncIt
             leadership=RedisLeadership(redis, name="scheduler", ttl=settings.scheduler.leader_ttl),
             provider=SandboxProvider(database, timeout=settings.payments.timeout),
             objects=objects,
+            uploads=direct,
+            signer=CloudFrontUrls.of(settings.cdn) or direct,
+            webhooks=webhooks,
+            mailer=SmtpMailer(settings.mail) if settings.mail.host else None,
         )
         accounts = await Accounts.open(
             settings.auth,
@@ -95,7 +106,9 @@ async def open_services(settings: Settings, *, clock: Clock = utcnow) -> AsyncIt
             },
             store_wait=watch.wait,
         )
+        stack.push_async_callback(services.media.renderers.close)
         await services.search.prepare()
+        await stack.enter_async_context(services.webhooks.listening())
         try:
             yield services
         finally:

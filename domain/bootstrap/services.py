@@ -4,8 +4,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from domain.accounts.service import Accounts
+from domain.audit_log.service import AuditLog
 from domain.carts.service import Carts
 from domain.changes import Database
+from domain.control.desk import Control
+from domain.control.pools import Pools
 from domain.discounts.redemptions import Redemptions
 from domain.discounts.service import Discounts
 from domain.events.service import Events
@@ -16,10 +19,20 @@ from domain.inventory.locations import Locations
 from domain.inventory.placing import Placing
 from domain.inventory.reservations import Reservations
 from domain.inventory.service import Inventory
+from domain.jobs.aside import SetAside
+from domain.jobs.feeding import Feeder
+from domain.jobs.meter import Meter
 from domain.jobs.relay import Relay
 from domain.jobs.running import JobRuns
 from domain.jobs.service import Jobs
 from domain.jobs.signals import JobSignals
+from domain.media.desk import MediaDesk
+from domain.notifications.fanout import FanOuts
+from domain.notifications.inbox import Inbox
+from domain.notifications.mail import Post
+from domain.notifications.preferences import Preferences
+from domain.notifications.subscriptions import Subscriptions
+from domain.notifications.webhooks import Webhooks
 from domain.orders.cart_views import CartViews
 from domain.orders.checkout import Checkout
 from domain.orders.fulfilment import Fulfilment
@@ -36,9 +49,13 @@ from domain.ports import (
     JobQueue,
     Leadership,
     Locks,
+    Mailer,
     ObjectStore,
     PaymentProvider,
     PubSub,
+    UploadStore,
+    UrlSigner,
+    WebhookSender,
 )
 from domain.products.exports import Exports
 from domain.products.imports import Imports
@@ -64,6 +81,11 @@ class Ports:
     leadership: Leadership
     provider: PaymentProvider
     objects: ObjectStore
+    uploads: UploadStore
+    signer: UrlSigner
+    webhooks: WebhookSender
+    #: None where no mail is written.
+    mailer: Mailer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +96,26 @@ class Services:
     clock: Clock
     database: Database
     accounts: Accounts
+    audit_log: AuditLog
+    aside: SetAside
     auditor: Auditor
+    control: Control
     discounts: Discounts
     redemptions: Redemptions
     events: Events
     exports: Exports
+    fan_outs: FanOuts
     holds: Holds
     imports: Imports
+    inbox: Inbox
     inventory: Inventory
     jobs: Jobs
+    feeder: Feeder
     leadership: Leadership
+    meter: Meter
+    pools: Pools
     locations: Locations
+    media: MediaDesk
     objects: ObjectStore
     order_payments: OrderPayments
     fulfilment: Fulfilment
@@ -92,6 +123,8 @@ class Services:
     refunds: Refunds
     order_placing: Placing[OrderFacts]
     orders: Orders
+    post: Post
+    preferences: Preferences
     products: Products
     pubsub: PubSub
     queue: JobQueue
@@ -101,12 +134,14 @@ class Services:
     runs: JobRuns
     search: Search
     signals: JobSignals
+    subscriptions: Subscriptions
     transfers: Transfers
     tables: Tables
     carts: Carts
     cart_views: CartViews
     quotes: Quotes
     checkout: Checkout
+    webhooks: Webhooks
     #: What `/readyz` asks, by the service's name.
     pings: Mapping[str, Ping] = field(default_factory=dict)
     #: This process's connections, by the service's name.
@@ -121,9 +156,12 @@ class Services:
         await self.order_payments.drain()
         await self.holds.drain()
         await self.runs.drain()
+        await self.aside.drain()
         await self.accounts.drain()
         await self.signals.drain()
+        await self.webhooks.drain()
         # Events become jobs.
         await self.events.drain()
         await self.jobs.drain()
         await self.search.drain()
+        await self.meter.drain()

@@ -11,16 +11,25 @@ from pymongo import IndexModel
 EVENTS = "events"
 CURSORS = "event_cursors"
 OUTBOX = "event_outbox"
+TIMES = "event_times"
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """Something that a transaction is about to make true."""
+    """Something that a transaction is about to make true; its type is declared, see `registry`."""
 
     account_id: str
     type: str
     subject: str
     data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Events that a transaction stores, to be published once it has."""
+
+    outbox_id: str
+    events: tuple[dict[str, Any], ...]
 
 
 class Event(Document):
@@ -30,6 +39,8 @@ class Event(Document):
     account_id: str
     seq: int
     type: str
+    #: The version of the type's `data`; left out while it is 1.
+    version: int = 1
     subject: str
     time: datetime
     data: dict[str, Any]
@@ -71,3 +82,23 @@ class EventOutbox(Document):
         """Where."""
 
         name = OUTBOX
+
+
+class EventTimes(Document):
+    """Which events one transaction stored, and when: how those of all accounts are read in time's order.
+
+    One row and one entry of an index per transaction, where an index of the events would be an entry for
+    each of them.
+    """
+
+    id: str  # type: ignore[assignment]  # the outbox row's
+    at: datetime
+    events: list[str]
+    #: Of `events`, one by one.
+    types: list[str]
+
+    class Settings:
+        """Where, and the one way they are read."""
+
+        name = TIMES
+        indexes = (IndexModel([("at", pymongo.ASCENDING)], name="by_time"),)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from domain.events.registry import dataschema
+
 #: Whose events those of the shop itself are, such as `stock.low`: an account's id that no account has.
 SHOP = "shop"
 
@@ -24,6 +26,7 @@ def envelope(event: Mapping[str, Any]) -> dict[str, Any]:
         "subject": event["subject"],
         "time": rfc3339(event["time"]),
         "datacontenttype": "application/json",
+        "dataschema": dataschema(event["type"], event.get("version", 1)),
         "seq": event["seq"],
         "data": event["data"],
     }
@@ -34,13 +37,18 @@ def messages(event: Mapping[str, Any]) -> list[tuple[str, str]]:
     payload = json.dumps(envelope(event), separators=(",", ":"), ensure_ascii=False)
     return [
         (account_channel(event["account_id"]), payload),
-        (f"stockyard:events:{event['type']}", payload),
+        (type_channel(event["type"]), payload),
     ]
 
 
 def cursor_lock(account_id: str) -> str:
     """The lock that saves two transactions from numbering an account's events at once."""
     return f"lock:events:{account_id}"
+
+
+def type_channel(name: str) -> str:
+    """Where the events of one type are told, of all accounts."""
+    return f"stockyard:events:{name}"
 
 
 def account_channel(account_id: str) -> str:

@@ -1,35 +1,19 @@
-"""Recording events inside a transaction, publishing them after it, and reading them back."""
+"""Recording events inside a transaction, and reading them back."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
-from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError
 
-from domain.batching import Batcher
 from domain.changes import DUPLICATE_KEY, Changes, Database, Doc
-from domain.events.models import CURSORS, EVENTS, OUTBOX, NewEvent
-from domain.events.rules import messages
-from domain.metrics import REPUBLISHED
+from domain.events import registry
+from domain.events.models import CURSORS, EVENTS, OUTBOX, TIMES, NewEvent, Recorded
+from domain.events.rules import SHOP
+from domain.events.telling import Router, Telling
+from domain.events.times import Times
 from domain.ports import PubSub
-from domain.values import Clock, id_floor, new_id
-
-#: Stored events older than this and still in the outbox were never published.
-REPUBLISH_AFTER = timedelta(seconds=3)
-
-#: Turns stored events into the jobs that deliver them. It may be handed an event twice. While it raises, the
-#: events stay in the outbox.
-Router: TypeAlias = Callable[[Sequence[Doc]], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """Events that a transaction stores, to be published once it has."""
-
-    outbox_id: str
-    events: tuple[Doc, ...]
+from domain.values import Clock, new_id
 
 
 class Events:
@@ -37,16 +21,13 @@ class Events:
 
     def __init__(self, *, database: Database, pubsub: PubSub, clock: Clock) -> None:
         self._database = database
-        self._pubsub = pubsub
-        self._clock = clock
-        self._router: Router | None = None
-        self._outgoing: Batcher[Recorded, None] = Batcher(self._publish)
-        #: What was told, or could not be, and has to be routed.
-        self._routing: Batcher[tuple[Recorded, bool], None] = Batcher(self._finish)
+        self._telling = Telling(database=database, pubsub=pubsub, clock=clock)
+        #: Those of all accounts, by time.
+        self.times = Times(database, clock)
 
     def route_to(self, router: Router) -> None:
         """Sets who turns stored events into jobs. Without one they are told on pub/sub alone."""
-        self._router = router
+        self._telling.route_to(router)
 
     async def cursors(self, account_ids: Sequence[str]) -> dict[str, int]:
         """The last `seq` of each account: read before a transaction that records events."""
@@ -76,7 +57,8 @@ class Events:
         """Adds the events to the transaction, numbered from `cursors`; answers what to `publish` after it.
 
         The transaction fails its guard, which is that no two events of an account have one number, when
-        somebody else recorded an event of one of the accounts since `cursors` were read.
+        somebody else recorded an event of one of the accounts since `cursors` were read. Raises WrongEvent
+        for one that is not as its type is declared.
         """
         last = dict(cursors)
         stored = []
@@ -90,68 +72,24 @@ class Events:
             changes.update(CURSORS, query, {"$inc": {"seq": count}}, expect=len(ids), name="event cursors")
         recorded = Recorded(outbox_id=new_id(), events=tuple(stored))
         if stored:
-            changes.ride(OUTBOX, {"_id": recorded.outbox_id, "events": [doc["_id"] for doc in stored]})
+            ids = [doc["_id"] for doc in stored]
+            times = {"at": at, "events": ids, "types": [doc["type"] for doc in stored]}
+            changes.ride(OUTBOX, {"_id": recorded.outbox_id, "events": ids})
+            changes.ride(TIMES, {"_id": recorded.outbox_id, **times})
             changes.insert(EVENTS, stored, guard=True)
         return recorded
 
     def publish(self, recorded: Recorded) -> None:
         """Tells listeners of stored events, in order, soon. What fails is left to `republish`."""
-        if recorded.events:
-            self._outgoing.post(recorded)
+        self._telling.publish(recorded)
 
     async def drain(self) -> None:
         """Returns when everything that was given to `publish` was told and routed, or could not be."""
-        await self._outgoing.drain()
-        await self._routing.drain()
-
-    async def _publish(self, batch: list[Recorded]) -> list[None]:
-        told = await self._tell([event for recorded in batch for event in recorded.events])
-        for recorded in batch:
-            self._routing.post((recorded, told))
-        return [None] * len(batch)
-
-    async def _finish(self, batch: list[tuple[Recorded, bool]]) -> list[None]:
-        await self._route([event for recorded, _ in batch for event in recorded.events])
-        told = [recorded.outbox_id for recorded, told in batch if told]
-        if told:
-            await self._database[OUTBOX].delete_many({"_id": {"$in": told}})
-        if self._router and len(told) < len(batch):
-            rows = {"_id": {"$in": [recorded.outbox_id for recorded, told in batch if not told]}}
-            await Changes.of(OUTBOX, rows, {"$set": {"routed": True}}).commit(self._database)
-        return [None] * len(batch)
-
-    async def _tell(self, events: Sequence[Doc]) -> bool:
-        return await self._pubsub.publish([pair for event in events for pair in messages(event)])
-
-    async def _route(self, events: Sequence[Doc]) -> None:
-        if self._router and events:
-            await self._router(events)
+        await self._telling.drain()
 
     async def republish(self, *, limit: int = 100) -> int:
-        """Routes and publishes what was stored and then left; answers how many events it published.
-
-        What is left to route is routed although Redis is away.
-        """
-        before = {"_id": {"$lt": id_floor(self._clock() - REPUBLISH_AFTER)}}
-        if self._router:
-            async for row in self._left(before | {"routed": {"$ne": True}}, limit):
-                await self._route(await self._events_of(row))
-                await self._database[OUTBOX].update_one({"_id": row["_id"]}, {"$set": {"routed": True}})
-        count = 0
-        async for row in self._left(before, limit):
-            stored = await self._events_of(row)
-            if not await self._tell(stored):
-                break
-            await self._database[OUTBOX].delete_one({"_id": row["_id"]})
-            count += len(stored)
-        REPUBLISHED.inc(count)
-        return count
-
-    def _left(self, query: Doc, limit: int) -> AsyncCursor[Doc]:
-        return self._database[OUTBOX].find(query).sort("_id").limit(limit)
-
-    async def _events_of(self, row: Doc) -> list[Doc]:
-        return await self._database[EVENTS].find({"_id": {"$in": row["events"]}}).sort("_id").to_list()
+        """Routes and tells what was stored and then left, see `Telling`; answers how many events it told."""
+        return await self._telling.republish(limit=limit)
 
     async def after(self, account_id: str, seq: int, *, limit: int) -> list[Doc]:
         """The account's events with a greater `seq`, oldest first."""
@@ -165,11 +103,14 @@ class Events:
 
 
 def _document(event: NewEvent, *, seq: int, at: datetime) -> dict[str, Any]:
+    whose = "shop" if event.account_id == SHOP else "account"
+    version = registry.require(event.type, event.data, whose=whose).version
     return {
         "_id": new_id(),
         "account_id": event.account_id,
         "seq": seq,
         "type": event.type,
+        **({"version": version} if version > 1 else {}),
         "subject": event.subject,
         "time": at,
         "data": event.data,

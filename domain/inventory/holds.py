@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 from domain.batching import Batcher
 from domain.changes import Changes, Database, Doc, GuardFailed
 from domain.errors import TryAgain
-from domain.events.models import NewEvent
+from domain.events.models import NewEvent, Recorded
 from domain.events.rules import cursor_lock
-from domain.events.service import Events, Recorded
+from domain.events.service import Events
 from domain.inventory import repository, stock
 from domain.inventory.models import HOLDS
 from domain.inventory.news import numbered

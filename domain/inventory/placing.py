@@ -5,6 +5,7 @@ read, and what is decided. Decisions are pure and are taken in the order of the 
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +23,12 @@ from domain.inventory.allocation import Allocation
 from domain.inventory.holds import Holds, pause_before
 from domain.inventory.news import numbered
 from domain.inventory.rules import Shelf, lock_key
+from domain.jobs.meter import Meter
 from domain.jobs.running import JobRuns
 from domain.metrics import BATCH_RETRIES, BATCH_SIZE
 from domain.observe import logger
 from domain.ports import Locks
-from domain.values import Clock
+from domain.values import Clock, new_id
 
 log = logger(__name__)
 
@@ -91,6 +93,7 @@ class Placing(Generic[Facts]):
         events: Events,
         holds: Holds,
         allocation: Allocation,
+        meter: Meter,
         locks: Locks,
         clock: Clock,
         max_batch: int,
@@ -103,6 +106,7 @@ class Placing(Generic[Facts]):
         self._events = events
         self._holds = holds
         self._allocation = allocation
+        self._meter = meter
         self._locks = locks
         self._clock = clock
         observe = BATCH_SIZE.labels(placement.name).observe
@@ -122,6 +126,14 @@ class Placing(Generic[Facts]):
         await self._batches.drain()
 
     async def _apply(self, job_ids: list[str]) -> list[BaseException | None]:
+        began = time.monotonic()
+        try:
+            return await self._settle_all(job_ids)
+        finally:
+            seconds = time.monotonic() - began
+            self._meter.batch(self.placement.kind, size=len(job_ids), seconds=seconds)
+
+    async def _settle_all(self, job_ids: list[str]) -> list[BaseException | None]:
         try:
             await self._settle(job_ids)
         except TryAgain:
@@ -181,8 +193,9 @@ class Placing(Generic[Facts]):
         """One transaction for all decisions; False where somebody else was first."""
         changes, now, decisions = Changes(), self._clock(), seen.decisions
         settled: list[Doc] = []
+        batch = {"id": new_id(), "size": len(decisions)}
         for ending, jobs in _by_ending(decisions):
-            settled += self._runs.settle(changes, jobs, ending, at=now)
+            settled += self._runs.settle(changes, jobs, ending, at=now, batch=batch)
         for decision in decisions:
             if decision.guard is not None:
                 decision.guard(changes)

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from domain.changes import Doc
-from domain.jobs.commands import Command
+from domain.jobs.commands import Command, NewerPayload
 from domain.jobs.rules import QUEUED, fingerprint, step
 from domain.values import new_id
 
@@ -33,6 +35,7 @@ def new_job(
         "key": key,
         "fingerprint": fingerprint(payload if request is None else request),
         "payload": payload,
+        "version": command.version,
         "state": QUEUED,
         "attempts": 0,
         "created_at": now,
@@ -42,3 +45,22 @@ def new_job(
         "request_id": request_id,
         "subject": subject or job_id,
     }
+
+
+def same_request(stored: Mapping[str, Any], repeated: Mapping[str, Any], command: Command) -> bool:
+    """Whether a repeated key came with what it came with first, be that in an older form of the payload.
+
+    What a newer process has stored cannot be compared here, and counts as the same: it is one job either way.
+    """
+    if stored["fingerprint"] == repeated["fingerprint"]:
+        return True
+    version: int = stored.get("version", 1)
+    if version == command.version or stored.get("payload") is None:
+        return False
+    try:
+        first = command.load(stored["payload"], version=version)
+    except NewerPayload:
+        return True
+    except ValidationError:
+        return False
+    return fingerprint(first.payload()) == str(repeated["fingerprint"])

@@ -56,6 +56,10 @@ class Dispatcher:
         await self._note(confirmed, found_by, sent)
         return len(confirmed)
 
+    async def put_off(self, job_ids: Sequence[str], *, found_by: Mapping[str, Any]) -> None:
+        """Notes that what the query `found_by` found need not be sent again yet: its messages wait."""
+        await self._note(list(job_ids), found_by, {"not_before": self._clock() + self._settings.resend_after})
+
     async def drain(self) -> None:
         """Returns when every message has its answer and every note was tried."""
         await self._sends.drain()

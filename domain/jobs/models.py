@@ -21,6 +21,12 @@ class Step(BaseModel):
     state: str
     at: datetime
     note: str | None = None
+    #: Who ran it: host and process id.
+    worker: str | None = None
+    #: Of a run that failed: `code`, and of a fault `fault` and `trace`.
+    error: dict[str, Any] | None = None
+    #: The transaction that settled it with others: `id` and `size`.
+    batch: dict[str, Any] | None = None
 
 
 class Job(Document):
@@ -37,6 +43,8 @@ class Job(Document):
     key: str
     fingerprint: str
     payload: dict[str, Any] | None
+    #: Of the payload's form; see `Command.version`.
+    version: int = 1
     state: str
     attempts: int = 0
     created_at: datetime
@@ -109,6 +117,7 @@ class Claimed:
     created_at: datetime
     failing_since: datetime | None
     pool: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

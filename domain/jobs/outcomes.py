@@ -1,11 +1,12 @@
 """What is written when a run of a job ends. Plain values in, documents out."""
 
+import traceback
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from domain.changes import Doc
-from domain.errors import DomainError
+from domain.errors import DomainError, TryAgain
 from domain.jobs.models import Claimed
 from domain.jobs.rules import DEAD, QUEUED, RUNNING, backoff, step
 from domain.settings import Jobs as JobSettings
@@ -13,6 +14,10 @@ from domain.settings import Jobs as JobSettings
 #: The longest text of a fault, and the most lines of a history, that are kept.
 TEXT_LIMIT = 4000
 HISTORY_LIMIT = 100
+#: Where an outcome has what only its line of the history keeps.
+RUN = "run"
+#: The longest text of a trace; its end says most. A history has at most one for each counted run.
+TRACE_LIMIT = 6000
 
 
 def error_form(error: BaseException) -> dict[str, Any]:
@@ -21,6 +26,14 @@ def error_form(error: BaseException) -> dict[str, Any]:
         return {"code": error.code, "message": error.message, "detail": error.detail}
     fault = f"{type(error).__name__}: {error}"[:TEXT_LIMIT]
     return {"code": "internal", "message": "The platform failed at this.", "detail": {}, "fault": fault}
+
+
+def failure_form(error: BaseException, *, counted: bool) -> dict[str, Any]:
+    """What the history keeps of one run that failed: with the trace, where the run counts."""
+    kept = {name: value for name, value in error_form(error).items() if name in ("code", "fault")}
+    if counted:
+        kept["trace"] = "".join(traceback.format_exception(error))[-TRACE_LIMIT:]
+    return kept
 
 
 def next_run(
@@ -37,9 +50,15 @@ def next_run(
     `seconds` is the pause of a verb that asked to be run again: of such runs only the time counts.
     """
     since = failing_since or now
-    outcome = {"attempts": attempts, "error": error_form(error), "failing_since": since}
+    outcome = {
+        "attempts": attempts,
+        "error": error_form(error),
+        "failing_since": since,
+        RUN: {"error": failure_form(error, counted=seconds is None)},
+    }
     spent = seconds is None and attempts >= settings.max_attempts
-    if spent or now - since > settings.give_up_after:
+    patience = error.patience if isinstance(error, TryAgain) else None
+    if spent or now - since > (patience or settings.give_up_after):
         return outcome | {"state": DEAD}
     pause = backoff(max(attempts, 1), first=settings.backoff, longest=settings.max_backoff)
     return outcome | {
@@ -50,13 +69,15 @@ def next_run(
     }
 
 
-def recording(outcome: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    """The update that records an outcome."""
+def recording(outcome: Mapping[str, Any], at: datetime, run: Mapping[str, Any] | None = None) -> Doc:
+    """The update that records an outcome. What `run` says of the run, such as its worker, is for ops."""
     final = outcome["state"] != QUEUED
     error = outcome.get("error")
     line = step(outcome["state"], at, error["message"] if error else None)
+    line |= {**outcome.get(RUN, {}), **(run or {})}
     # What went wrong in an earlier run is history.
-    fields = {"error": None, **outcome} | ({"finished_at": at} if final else {})
+    kept = {name: value for name, value in outcome.items() if name != RUN}
+    fields = {"error": None, **kept} | ({"finished_at": at} if final else {})
     return {"$set": fields, "$push": {"history": {"$each": [line], "$slice": -HISTORY_LIMIT}}}
 
 
@@ -79,4 +100,5 @@ def claimed(row: Doc) -> Claimed:
         created_at=row["created_at"],
         failing_since=row.get("failing_since"),
         pool=row["pool"],
+        version=row.get("version", 1),
     )

@@ -1,11 +1,14 @@
 """What keeps a `202` kept: sends again what never arrived, takes back what a dead worker held, tidies up."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
 from domain.changes import Changes, Database, Doc
 from domain.jobs.commands import pools
+from domain.jobs.deaths import Death, Deaths
 from domain.jobs.dispatch import Dispatcher
+from domain.jobs.fair_rules import HELD_FROM
 from domain.jobs.models import JOBS, PROGRESS_MARKS
 from domain.jobs.rules import COMPACTED, DEAD, QUEUED, RUNNING, step
 from domain.jobs.service import message_of
@@ -29,29 +32,42 @@ class Relay:
         queue: JobQueue,
         dispatcher: Dispatcher,
         signals: JobSignals,
+        deaths: Deaths,
         settings: JobSettings,
         clock: Clock,
+        paused: Callable[[], Awaitable[frozenset[str]]],
     ) -> None:
         self._database = database
         self._queue = queue
         self._dispatcher = dispatcher
         self._signals = signals
+        self._deaths = deaths
         self._settings = settings
         self._clock = clock
+        #: The pools that no worker takes jobs of.
+        self._paused = paused
 
     async def send_due(self, *, limit: int = 500) -> int:
         """Sends the queued jobs whose time has come; answers how many the broker confirmed.
 
         Those are jobs that were accepted while the broker was away, that wait for another run, or that
-        were sent long ago.
+        were sent long ago; of a paused pool those alone that were not sent yet.
         """
-        now = self._clock()
-        return sum(
-            [
-                await self._send({"pool": pool, "state": QUEUED, "not_before": {"$lte": now}}, limit)
-                for pool in pools()
-            ]
-        )
+        now, paused, count = self._clock(), await self._paused(), 0
+        for pool in pools():
+            due: Doc = {"pool": pool, "state": QUEUED, "not_before": {"$lte": now}}
+            if pool in paused:
+                await self._put_off(due, limit)
+                due["dispatched_at"] = None
+            count += await self._send(due, limit)
+        return count
+
+    async def _put_off(self, due: Doc, limit: int) -> None:
+        """What was sent to a paused pool waits there: sent again, it would be there twice when it resumes."""
+        sent = {**due, "dispatched_at": {"$ne": None}}
+        rows = await self._database[JOBS].find(sent, {"_id": 1}).sort("not_before").limit(limit).to_list()
+        if rows:
+            await self._dispatcher.put_off([row["_id"] for row in rows], found_by=sent)
 
     async def send_lost(self, *, limit: int = 500) -> int:
         """Sends again what was confirmed a while ago while its queue is empty: the message was lost."""
@@ -66,7 +82,8 @@ class Relay:
         now = self._clock()
         return {
             "state": QUEUED,
-            "not_before": {"$gt": now},
+            # What waits for its account's turn was never sent.
+            "not_before": {"$gt": now, "$lt": HELD_FROM},
             "dispatched_at": {"$lte": now - self._settings.resend_empty_after},
             "pool": pool,
         }
@@ -94,7 +111,8 @@ class Relay:
         state, note = (DEAD if dead else QUEUED), "the worker fell silent"
         fields: dict[str, Any] = {"state": state, "not_before": now, "dispatched_at": None}
         if dead:
-            fields |= {"finished_at": now, "error": {"code": "worker_lost", "message": note, "detail": {}}}
+            error = {"code": "worker_lost", "message": note, "detail": {}}
+            fields |= {"finished_at": now, "error": error, "attempts": job["attempts"]}
         query = {
             "_id": job["_id"],
             "state": RUNNING,
@@ -102,10 +120,12 @@ class Relay:
             "lease_until": {"$lt": now},
         }
         update = {"$set": fields, "$push": {"history": step(state, now, note)}}
-        changed = await self._database[JOBS].update_one(query, update)
-        if changed.matched_count and dead:
+        if not dead:
+            return (await self._database[JOBS].update_one(query, update)).matched_count
+        gone = await self._deaths.record([Death.of_row(job, query, update)])
+        if gone:
             self._signals.ended([job | fields])
-        return changed.matched_count
+        return len(gone)
 
     async def compact(self, *, limit: int = 1000) -> int:
         """Takes payload and history from jobs that ended long ago; key and outcome stay. Dead ones keep all.

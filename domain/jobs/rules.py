@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from domain.events.rules import rfc3339
+from domain.jobs.fair_rules import waits_for_turn
 
 QUEUED = "queued"
 RUNNING = "running"
@@ -78,12 +79,18 @@ def view(job: Mapping[str, Any], *, ops: bool = False) -> dict[str, Any]:
         "created_at": rfc3339(job["created_at"]),
         "started_at": _time(job.get("started_at")),
         "finished_at": _time(job.get("finished_at")),
-        "not_before": _time(job.get("not_before")) if job["state"] == QUEUED else None,
+        "not_before": _time(_next_run(job)),
         "history": [
             {"state": each["state"], "at": rfc3339(each["at"]), "note": each.get("note")}
             for each in job.get("history") or ()
         ],
     }
+
+
+def _next_run(job: Mapping[str, Any]) -> datetime | None:
+    """When a queued job is sent at the latest; None where it waits for its account's turn."""
+    at: datetime | None = job.get("not_before")
+    return at if job["state"] == QUEUED and not waits_for_turn(at) else None
 
 
 def _time(at: datetime | None) -> str | None:

@@ -13,12 +13,13 @@ from pymongo.errors import PyMongoError
 from domain.batching import Batcher
 from domain.changes import Changes, Database, Doc, store_is_away, update_together
 from domain.errors import DomainError
+from domain.jobs.commands import kinds
+from domain.jobs.deaths import Death, Deaths
 from domain.jobs.models import JOBS, Claimed
 from domain.jobs.outcomes import claimed, error_form, held_by, next_run, recording
 from domain.jobs.rules import DEAD, FAILED, FINAL, QUEUED, RUNNING, SUCCEEDED, step
 from domain.jobs.signals import JobSignals
 from domain.metrics import BATCH_SIZE
-from domain.metrics import JOBS as JOBS_TOTAL
 from domain.observe import logger
 from domain.settings import Jobs as JobSettings
 from domain.values import Clock, new_id
@@ -26,9 +27,9 @@ from domain.values import Clock, new_id
 log = logger(__name__)
 
 #: What a batched verb needs of its jobs.
-BATCH_FIELDS = {"payload": 1, "owner": 1, "kind": 1, "created_at": 1, "state": 1, "attempts": 1, "subject": 1}
-#: The outcome, in metrics, of a run that is followed by another.
-RETRIED = "retried"
+BATCH_FIELDS = dict.fromkeys(
+    ("payload", "version", "owner", "kind", "created_at", "state", "attempts", "subject"), 1
+)
 #: Seconds before a store that did not say whether a job was claimed is asked again.
 ASK_AGAIN = 0.5
 
@@ -37,10 +38,20 @@ class JobRuns:
     """Claims and outcomes, group-committed. Every write is guarded by the state that it leaves."""
 
     def __init__(
-        self, *, database: Database, signals: JobSignals, settings: JobSettings, clock: Clock
+        self,
+        *,
+        database: Database,
+        signals: JobSignals,
+        deaths: Deaths,
+        settings: JobSettings,
+        clock: Clock,
+        worker: str = "",
     ) -> None:
         self._database = database
+        #: Host and process id, as the history of a job has them.
+        self._worker = worker
         self._signals = signals
+        self._deaths = deaths
         self._settings = settings
         self._clock = clock
         #: By kind.
@@ -49,6 +60,7 @@ class JobRuns:
         self._outcomes: Batcher[tuple[Claimed, Doc], bool] = Batcher(
             self._record, observe=BATCH_SIZE.labels("outcome").observe
         )
+        self._dead: Batcher[tuple[Claimed, Doc], bool] = Batcher(self._record_dead)
 
     # -- jobs that are claimed one by one --
 
@@ -86,7 +98,7 @@ class JobRuns:
                 "lease_until": now + self._settings.lease,
             },
             "$inc": {"attempts": 1},
-            "$push": {"history": step(RUNNING, now)},
+            "$push": {"history": {**step(RUNNING, now), "worker": self._worker}},
         }  # fmt: skip
         query = {"_id": {"$in": job_ids}, "state": QUEUED, "kind": kind}
         await Changes.of(JOBS, query, update).commit(self._database)
@@ -135,7 +147,8 @@ class JobRuns:
         """
         counted = job.attempts if seconds is None else job.attempts - 1
         outcome = self._next(error, attempts=counted, since=job.failing_since, seconds=seconds)
-        return await self._outcomes.submit((job, outcome))
+        outcomes = self._dead if outcome["state"] == DEAD else self._outcomes
+        return await outcomes.submit((job, outcome))
 
     def _next(
         self, error: BaseException, *, attempts: int, since: datetime | None, seconds: float | None
@@ -156,25 +169,32 @@ class JobRuns:
             UpdateOne(held_by(job), recording(outcome, now), namespace=jobs) for job, outcome in outcomes
         ]
         matched = await update_together(self._database, operations)
-        recorded = [matched[index] == 1 for index in range(len(outcomes))]
+        return await self._kept(outcomes, [matched[index] == 1 for index in range(len(outcomes))])
+
+    async def _record_dead(self, outcomes: list[tuple[Claimed, Doc]]) -> list[bool]:
+        now = self._clock()
+        deaths = [Death.of(job, held_by(job), recording(outcome, now)) for job, outcome in outcomes]
+        dead = await self._deaths.record(deaths)
+        return await self._kept(outcomes, [job.id in dead for job, _ in outcomes])
+
+    async def _kept(self, outcomes: list[tuple[Claimed, Doc]], recorded: list[bool]) -> list[bool]:
+        """Which of the outcomes stand; counts, caches and tells the ends."""
         if not all(recorded):
             known = await self._recorded(outcomes)
-            recorded = [now or before for now, before in zip(recorded, known, strict=True)]
+            recorded = [by_now or before for by_now, before in zip(recorded, known, strict=True)]
         if not all(recorded):
             log.warning("a job's lease was lost before its outcome", lost=recorded.count(False))
-        ended = []
-        for (job, outcome), kept in zip(outcomes, recorded, strict=True):
-            if not kept:
-                continue
-            final = outcome["state"] != QUEUED
-            if final:
-                ended.append(job.id)
-            else:
-                JOBS_TOTAL.labels(job.kind, RETRIED).inc()
-        if ended:
-            query = {"_id": {"$in": ended}, "state": {"$in": list(FINAL)}}
-            self._signals.ended(await self._database[JOBS].find(query).to_list())
+        kept = [each for each, stands in zip(outcomes, recorded, strict=True) if stands]
+        for job, outcome in kept:
+            if outcome["state"] == QUEUED:
+                self._signals.retried(job.kind)
+        await self._tell_ended([job.id for job, outcome in kept if outcome["state"] != QUEUED])
         return recorded
+
+    async def _tell_ended(self, job_ids: Sequence[str]) -> None:
+        if job_ids:
+            query = {"_id": {"$in": list(job_ids)}, "state": {"$in": list(FINAL)}}
+            self._signals.ended(await self._database[JOBS].find(query).to_list())
 
     async def _recorded(self, outcomes: list[tuple[Claimed, Doc]]) -> list[bool]:
         """What the ledger says: a write whose answer was lost finds the jobs ended, by itself."""
@@ -186,26 +206,36 @@ class JobRuns:
     # -- jobs that are settled in batches by the transaction of their effect --
 
     async def queued(self, job_ids: Sequence[str], *, kind: str) -> list[Doc]:
-        """Those of the jobs that are of that kind and nobody has settled, by id, with their payloads."""
-        query = {"_id": {"$in": sorted(set(job_ids))}, "state": QUEUED, "kind": kind}
+        """Those of the jobs that are of that kind and nobody has settled, by id, with today's payloads."""
+        command = kinds()[kind]
+        query: Doc = {"_id": {"$in": sorted(set(job_ids))}, "state": QUEUED, "kind": kind}
         rows = (
             await self._database[JOBS].find(query, BATCH_FIELDS | {"request_id": 1, "history": 1}).to_list()
         )
-        return sorted(rows, key=lambda row: str(row["_id"]))
+        readable = [row for row in rows if row.get("version", 1) <= command.version]
+        for row in readable:
+            row["payload"] = command.upgraded(row["payload"], version=row.get("version", 1))
+        return sorted(readable, key=lambda row: str(row["_id"]))
 
-    @staticmethod
     def settle(
-        changes: Changes, jobs: Sequence[Doc], ending: Mapping[str, Any], *, at: datetime
+        self,
+        changes: Changes,
+        jobs: Sequence[Doc],
+        ending: Mapping[str, Any],
+        *,
+        at: datetime,
+        batch: Mapping[str, Any] | None = None,
     ) -> list[Doc]:
         """Adds the jobs' end to the transaction that is their effect: the claim and the outcome in one write.
 
         `ending` holds `state` and `result` or `error`, the same for all. The transaction fails its guard
-        where any of the jobs is settled already. Answers the jobs as they will be.
+        where any of the jobs is settled already. `batch` is what the history keeps of the transaction: its
+        id, and how many jobs it settles. Answers the jobs as they will be.
         """
         if not jobs:
             return []
         query = {"_id": {"$in": [job["_id"] for job in jobs]}, "state": QUEUED}
-        update = recording(ending, at)
+        update = recording(ending, at, {"worker": self._worker, "batch": batch})
         update["$set"]["started_at"] = at
         update["$inc"] = {"attempts": 1}
         changes.update(JOBS, query, update, expect=len(jobs), name=f"jobs {ending['state']}")
@@ -229,17 +259,20 @@ class JobRuns:
         outcome = self._next(error, attempts=attempts, since=job.get("failing_since"), seconds=seconds)
         query = {"_id": job_id, "state": QUEUED, "attempts": job["attempts"]}
         now = self._clock()
-        await self._database[JOBS].update_one(query, recording(outcome | {"started_at": now}, now))
+        update = recording(outcome | {"started_at": now}, now)
         if outcome["state"] == DEAD:
-            self._signals.ended(await self._database[JOBS].find({"_id": job_id}).to_list())
+            await self._deaths.record([Death.of_row(job, query, update)])
+            await self._tell_ended([job_id])
         else:
-            JOBS_TOTAL.labels(job["kind"], RETRIED).inc()
+            await self._database[JOBS].update_one(query, update)
+            self._signals.retried(job["kind"])
 
     async def drain(self) -> None:
         """Returns when every claim and outcome has been written."""
         for claims in self._claims.values():
             await claims.drain()
         await self._outcomes.drain()
+        await self._dead.drain()
         await asyncio.gather(*self._keepers)
 
 

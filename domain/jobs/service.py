@@ -11,10 +11,13 @@ from domain.batching import Batcher
 from domain.changes import DUPLICATE_KEY, Changes, Database, Doc, GuardFailed
 from domain.errors import Conflict, IdempotencyKeyReused, JobNotReplayable, NotFound
 from domain.events.service import Events
-from domain.jobs.acceptance import new_job
+from domain.jobs.acceptance import new_job, same_request
 from domain.jobs.cancelling import CancelHook, Cancelling
-from domain.jobs.commands import Command
+from domain.jobs.commands import Command, versioned_kind
 from domain.jobs.dispatch import Dispatcher
+from domain.jobs.fair_rules import HELD_FROM
+from domain.jobs.fairness import FairShare
+from domain.jobs.meter import Meter
 from domain.jobs.models import JOBS, Accepted
 from domain.jobs.rules import QUEUED, REPLAYABLE, fingerprint, replayed, step
 from domain.jobs.signals import JobSignals
@@ -50,9 +53,13 @@ class Jobs:
         signals: JobSignals,
         events: Events,
         settings: JobSettings,
+        fair: FairShare,
+        meter: Meter,
         clock: Clock,
     ) -> None:
         self._database = database
+        self._fair = fair
+        self._meter = meter
         self._dispatcher = dispatcher
         self._signals = signals
         self._settings = settings
@@ -79,13 +86,26 @@ class Jobs:
         PyMongoError where the store is away (nothing was accepted).
         """
         job = self._new(command, owner=owner, key=key, request_id=request_id, subject=subject, job_id=job_id)
-        stored = await self._inserts.submit(job)
+        at_once = self._fair.admits(job) or not await self._fair.hold(job)
+        try:
+            stored = await self._inserts.submit(job)
+        except BaseException:
+            self._fair.ended([job["_id"]])
+            raise
         repeated = stored["_id"] != job["_id"]
-        if repeated and stored["fingerprint"] != job["fingerprint"]:
+        if repeated and not same_request(stored, job, command):
             raise IdempotencyKeyReused(key=key)
-        if not repeated:
-            await self._dispatcher.send(message_of(job))
+        if repeated:
+            self._fair.ended([job["_id"]])
+        else:
+            await self._begin(job, at_once=at_once)
         return Accepted(job_id=stored["_id"], state=stored["state"], replayed=repeated)
+
+    async def _begin(self, job: Doc, *, at_once: bool) -> None:
+        """After the job was stored. One that waits for its account's turn is sent by the feeder."""
+        self._meter.arrived(job["kind"], job["pool"])
+        if at_once:
+            await self._dispatcher.send(message_of(job))
 
     async def submit_with(
         self,
@@ -104,14 +124,16 @@ class Jobs:
         `accepted` first. Raises GuardFailed where one of `changes` failed, or the key was used by now.
         """
         job = self._new(command, owner=owner, key=key, request_id=request_id, request=request, job_id=job_id)
+        at_once = self._fair.admits(job) or not await self._fair.hold(job)
         changes.insert(JOBS, [job], guard=True)
         try:
             await changes.commit(self._database)
         except GuardFailed:
             # Its own commit may have been applied, and its answer lost.
             if await self._database[JOBS].find_one({"_id": job["_id"]}, {"_id": 1}) is None:
+                self._fair.ended([job["_id"]])
                 raise
-        await self._dispatcher.send(message_of(job))
+        await self._begin(job, at_once=at_once)
         return Accepted(job_id=job["_id"], state=QUEUED, replayed=False)
 
     async def accepted(
@@ -214,6 +236,7 @@ class Jobs:
 
     async def oldest(self, pool: str) -> datetime | None:
         """When the pool's longest waiting job was accepted; None where none waits."""
+        # What waits for its account's turn has come later than what was sent, but for a flood: `Pools` looks there.
         query = {"pool": pool, "state": QUEUED, "not_before": {"$gt": datetime.fromtimestamp(0, UTC)}}
         rows = self._database[JOBS].find(query, {"created_at": 1}).sort("not_before").limit(OLDEST_OF)
         return min([row["created_at"] async for row in rows], default=None)
@@ -226,4 +249,5 @@ class Jobs:
 
 def message_of(job: Mapping[str, Any]) -> JobMessage:
     """The pointer that goes over the broker."""
-    return JobMessage(job_id=job["_id"], kind=job["kind"], pool=job["pool"], request_id=job.get("request_id"))
+    kind = versioned_kind(job["kind"], job.get("version", 1))
+    return JobMessage(job_id=job["_id"], kind=kind, pool=job["pool"], request_id=job.get("request_id"))

@@ -5,7 +5,7 @@ All of it may be lost: whoever asks then reads the ledger.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -13,11 +13,14 @@ from domain.batching import Batcher
 from domain.changes import Database, Doc
 from domain.jobs.models import JOBS
 from domain.jobs.rules import FINAL, WAKE_CHANNEL, cache_key, view
+from domain.jobs.meter import Meter
 from domain.metrics import JOB_SECONDS
 from domain.metrics import JOBS as JOBS_TOTAL
 from domain.observe import HotLog
 from domain.ports import Cache, PubSub
 
+#: The outcome, in metrics, of a run that is followed by another.
+RETRIED = "retried"
 #: How long an ended job's form stays in the cache.
 CACHE_SECONDS = 600
 #: Seconds after which somebody who waits looks into the ledger although nobody told of an end.
@@ -27,8 +30,12 @@ LOOK_AGAIN = 2.0
 class JobSignals:
     """Ends of jobs, told and awaited. One subscription per process, however many wait."""
 
-    def __init__(self, *, database: Database, cache: Cache, pubsub: PubSub, log_job: HotLog) -> None:
+    def __init__(
+        self, *, database: Database, cache: Cache, pubsub: PubSub, meter: Meter, log_job: HotLog
+    ) -> None:
         self._database = database
+        self._meter = meter
+        self._heard: list[Callable[[Sequence[str]], None]] = []
         self._cache = cache
         self._pubsub = pubsub
         self._log_job = log_job
@@ -42,6 +49,7 @@ class JobSignals:
         """Counts and logs the jobs' ends; caches their final forms and wakes who waits for them, soon."""
         for job in jobs:
             JOBS_TOTAL.labels(job["kind"], job["state"]).inc()
+            self._meter.ended(job["kind"], job["state"])
             seconds = (job["finished_at"] - job["created_at"]).total_seconds()
             JOB_SECONDS.labels(job["kind"]).observe(seconds)
             self._log_job(
@@ -56,6 +64,20 @@ class JobSignals:
                 },
             )
             self._outgoing.post(job)
+        self._hear([job["_id"] for job in jobs])
+
+    def retried(self, kind: str) -> None:
+        """Counts a run that ended in a fault, and that another follows."""
+        JOBS_TOTAL.labels(kind, RETRIED).inc()
+        self._meter.retried(kind)
+
+    def on_end(self, hear: Callable[[Sequence[str]], None]) -> None:
+        """Has the function told the ids of jobs that ended, in this process, and while listening in all."""
+        self._heard.append(hear)
+
+    def _hear(self, job_ids: Sequence[str]) -> None:
+        for hear in self._heard:
+            hear(job_ids)
 
     async def drain(self) -> None:
         """Returns when everything that was given to `ended` has been told, or could not be."""
@@ -134,7 +156,9 @@ class JobSignals:
 
     async def _listen(self, told: AsyncIterator[str]) -> None:
         async for payload in told:
-            for job_id in payload.split() if payload else list(self._waiting):
+            ended = payload.split()
+            self._hear(ended)
+            for job_id in ended or list(self._waiting):
                 for event in self._waiting.get(job_id, ()):
                     event.set()
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from domain.discounts.rules import Codes
 from domain.jobs.commands import Command
+from domain.jobs.masking import SECRET
 from domain.orders.expected import Expected
 from domain.values import Id, Money, Percent, Quantity, Sku, Text, Value
 
@@ -51,7 +52,7 @@ class PayOrder(Command):
     kind = "orders.pay"
     pool = "orders"
     order_id: str
-    source: Annotated[Text, Field(max_length=200)]
+    source: Annotated[Text, Field(max_length=200), SECRET]
 
 
 class CancelOrder(Command):

@@ -8,6 +8,7 @@ from domain.inventory.allocation import Allocation
 from domain.inventory.holds import Holds
 from domain.orders.fulfilment import Fulfilment
 from domain.orders.notices import Notices
+from domain.orders.payment_ends import PaymentEnds
 from domain.orders.payments import OrderPayments
 from domain.orders.refunds import Refunds
 from domain.orders.reserving import Reserving
@@ -37,6 +38,7 @@ def life(
     allocation: Allocation,
     provider: PaymentProvider,
     payments: OrderPayments,
+    ends: PaymentEnds,
 ) -> Life:
     """Over the given services."""
     steps = Steps(database=database, events=events, locks=locks, clock=clock)
@@ -53,6 +55,7 @@ def life(
         database=database,
         holds=holds,
         payments=payments,
+        ends=ends,
         refunds=refunds,
         reserving=reserving,
         steps=steps,

@@ -17,6 +17,7 @@ from domain.inventory.holds import Holds
 from domain.inventory.rules import PAID as HOLD_PAID
 from domain.orders.commands import PaymentNotice
 from domain.orders.models import GOES_BACK, ORDERS, PAYMENTS
+from domain.orders.payment_ends import DECLINED, End, PaymentEnds
 from domain.orders.payments import OrderPayments
 from domain.orders.refunds import ASK_AGAIN, Refunds
 from domain.orders.reserving import Reserving
@@ -42,6 +43,7 @@ class Notices:
         database: Database,
         holds: Holds,
         payments: OrderPayments,
+        ends: PaymentEnds,
         refunds: Refunds,
         reserving: Reserving,
         steps: Steps,
@@ -52,6 +54,7 @@ class Notices:
         self._database = database
         self._holds = holds
         self._payments = payments
+        self._ends = ends
         self._refunds = refunds
         self._reserving = reserving
         self._steps = steps
@@ -123,7 +126,7 @@ class Notices:
         if order["state"] == RESERVED and not payment.get(GOES_BACK):
             order = await self._sell(order, payment)
         if order.get("payment_id") == payment["_id"]:
-            await self._mark(payment, "captured")
+            await self._ends.captured(payment["_id"])
             return {"order_id": order["_id"], "order_state": order["state"]}
         return await self._too_late(order, payment)
 
@@ -139,7 +142,7 @@ class Notices:
             if again["state"] == RESERVED:
                 again = await self._sell(again, payment)
             if again.get("payment_id") == payment["_id"]:
-                await self._mark(payment, "captured")
+                await self._ends.captured(payment["_id"])
                 return {"order_id": order["_id"], "order_state": again["state"], "late": "reserved"}
         if not await self._decide_to_give_back(order, payment):
             msg = "the order took the payment meanwhile"
@@ -204,9 +207,8 @@ class Notices:
     async def _failed(self, notice: PaymentNotice, payment: Doc, order: Doc) -> Doc:
         if order.get("payment_id") == payment["_id"]:
             return {"ignored": "paid"}
-        await self._mark(
-            payment, "declined", reason=notice.reason or "declined_by_provider", after=(STARTED,)
-        )
+        reason = notice.reason or "declined_by_provider"
+        await self._ends.without_money(End.of(payment, order["account_id"], DECLINED, reason))
         return {"order_id": order["_id"], "order_state": order["state"]}
 
     async def _refunded(self, notice: PaymentNotice, payment: Doc, order: Doc) -> Doc:
@@ -233,13 +235,6 @@ class Notices:
             raise TryAgain(msg, seconds=WAIT_FOR_ORDER)
         _require_amount(notice, payment)
         await self._tell_refunded(order, payment)
-
-    async def _mark(
-        self, payment: Doc, state: str, *, reason: str | None = None, after: tuple[str, ...] = BEFORE_CAPTURE
-    ) -> None:
-        query = {"_id": payment["_id"], "state": {"$in": list(after)}}
-        fields = {"state": state, "reason": reason, "ended_at": self._clock()}
-        await self._database[PAYMENTS].update_one(query, {"$set": fields})
 
 
 def _require_amount(notice: PaymentNotice, payment: Doc) -> None:

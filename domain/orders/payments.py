@@ -11,7 +11,7 @@ from datetime import timedelta
 from pymongo.errors import BulkWriteError
 
 from domain.batching import Batcher
-from domain.changes import DUPLICATE_KEY, Changes, Database, Doc
+from domain.changes import DUPLICATE_KEY, Database, Doc
 from domain.errors import OrderNotFound, OrderNotPayable, PaymentDeclined, TryAgain
 from domain.inventory.holds import Holds
 from domain.inventory.models import HOLDS
@@ -21,7 +21,8 @@ from domain.inventory.rules import PAID as HOLD_PAID
 from domain.metrics import BATCH_SIZE
 from domain.orders import states
 from domain.orders.models import ORDERS, PAYMENTS
-from domain.orders.rules import BEFORE_CAPTURE, PAID, RESERVED, STARTED, due, hold_for_payment, started
+from domain.orders.payment_ends import CAPTURED, DECLINED, End, PaymentEnds
+from domain.orders.rules import PAID, RESERVED, due, hold_for_payment, started
 from domain.orders.steps import unplaced
 from domain.ports import Charge, PaymentProvider, ProviderTimeout
 from domain.values import Clock, Money
@@ -44,15 +45,6 @@ class Attempt:
     owner: str
 
 
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a payment ended."""
-
-    payment_id: str
-    state: str
-    reason: str | None = None
-
-
 class OrderPayments:
     """Charges orders through the payment provider."""
 
@@ -62,6 +54,7 @@ class OrderPayments:
         database: Database,
         holds: Holds,
         provider: PaymentProvider,
+        ends: PaymentEnds,
         clock: Clock,
         timeout: timedelta,
         gate: asyncio.Lock | None = None,
@@ -69,6 +62,7 @@ class OrderPayments:
         self._database = database
         self._holds = holds
         self._provider = provider
+        self._ends = ends
         self._clock = clock
         self._timeout = timeout
         self._begins: Batcher[Attempt, tuple[Doc | None, bool]] = Batcher(
@@ -77,7 +71,6 @@ class OrderPayments:
         self._commits: Batcher[tuple[Doc, str], Doc] = Batcher(
             self._commit, observe=BATCH_SIZE.labels("pay").observe, gate=gate
         )
-        self._ends: Batcher[End, None] = Batcher(self._end, observe=BATCH_SIZE.labels("pay end").observe)
 
     async def pay(self, order_id: str, *, payment_id: str, source: str, owner: str) -> Doc:
         """Charges a reserved order once. `payment_id` is the attempt: run again, it takes up where it was.
@@ -95,7 +88,7 @@ class OrderPayments:
             order = await self._commits.submit((order, payment_id))
         # What became of the order is final by now, whoever brought it about.
         if order.get("payment_id") != payment_id:
-            await self._let_go(payment_id)
+            await self._let_go(payment_id, owner)
             raise OrderNotPayable(**states.refusal(order, PAID))
         return await self._capture(order_id, payment_id)
 
@@ -169,20 +162,6 @@ class OrderPayments:
         orders = await self._orders(order["_id"] for order, _ in wanted)
         return [orders[order["_id"]] for order, _ in wanted]
 
-    async def _end(self, ends: list[End]) -> list[None]:
-        changes, now = Changes(), self._clock()
-        groups: dict[tuple[str, str | None], list[str]] = {}
-        for each in ends:
-            groups.setdefault((each.state, each.reason), []).append(each.payment_id)
-        for (state, reason), ids in groups.items():
-            # The provider's word is the last: money that came is told of, whatever was told before.
-            before = BEFORE_CAPTURE if state == "captured" else (STARTED,)
-            query = {"_id": {"$in": ids}, "state": {"$in": list(before)}}
-            fields = {"state": state, "reason": reason, "ended_at": now}
-            changes.update(PAYMENTS, query, {"$set": fields}, expect=None, name="payments to end")
-        await changes.commit(self._database)
-        return [None] * len(ends)
-
     # -- the provider --
 
     async def _authorise(self, order: Doc, payment_id: str, source: str) -> None:
@@ -192,7 +171,9 @@ class OrderPayments:
         except ProviderTimeout:
             charge = await self._ask(payment_id)
         if charge.status == "declined":
-            await self._ends.submit(End(payment_id, "declined", charge.reason))
+            facts = {"order_id": order["_id"], "amount": amount.amount, "currency": amount.currency}
+            end = End(DECLINED, payment_id, order["account_id"], facts, charge.reason)
+            await self._ends.without_money(end)
             raise PaymentDeclined(payment=payment_id, reason=charge.reason)
         if charge.status == "voided":
             raise PaymentDeclined(payment=payment_id, reason="voided")
@@ -216,12 +197,13 @@ class OrderPayments:
         if charge.status != "captured":
             # Goods are sold and no money came: for people to see, as a dead job.
             raise CaptureRefused(f"{payment_id} is {charge.status}: {charge.reason}")
-        await self._ends.submit(End(payment_id, "captured"))
+        await self._ends.captured(payment_id)
         return {"order_id": order_id, "order_state": PAID, "payment_id": payment_id}
 
-    async def _let_go(self, payment_id: str) -> None:
+    async def _let_go(self, payment_id: str, owner: str) -> None:
         """Voids what the attempt has authorised, or may yet: a request can still be on its way."""
-        if await self._database[PAYMENTS].find_one({"_id": payment_id}) is None:
+        payment = await self._database[PAYMENTS].find_one({"_id": payment_id})
+        if payment is None:
             return
         try:
             charge = await self._provider.void(key=payment_id)
@@ -229,7 +211,10 @@ class OrderPayments:
             raise TryAgain(str(error), seconds=RECONCILE_AFTER) from error
         # One that was declined stays so.
         reason = charge.reason or "the order could not be paid any more"
-        await self._ends.submit(End(payment_id, charge.status, reason))
+        if charge.status == CAPTURED:
+            await self._ends.captured(payment_id)
+        else:
+            await self._ends.without_money(End.of(payment, owner, charge.status, reason))
 
 
 def _is_payable(order: Doc | None, owner: str) -> bool:

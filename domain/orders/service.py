@@ -142,7 +142,13 @@ def end_orders(changes: Changes, holds: Sequence[Doc], ending: Ending) -> list[N
             paid_by = {"$set": {"state": state, "payment_id": payment_id}, "$push": {"timeline": line}}
             query = {"_id": hold["order_id"], "state": RESERVED}
             changes.update(ORDERS, query, paid_by, expect=1, name="order paid")
+        return [_paid(hold, ending.facts[hold["_id"]]) for hold in mine]
     return [order_event(hold["account_id"], hold["order_id"], state) for hold in mine]
+
+
+def _paid(hold: Doc, payment_id: str) -> NewEvent:
+    data = {"order_id": hold["order_id"], "state": PAID, "payment_id": payment_id}
+    return NewEvent(hold["account_id"], "order.paid", hold["order_id"], data)
 
 
 def _end_cancelled(changes: Changes, holds: Sequence[Doc], ending: Ending) -> list[NewEvent]:

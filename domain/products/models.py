@@ -5,7 +5,7 @@ from typing import Any
 
 import pymongo
 from beanie import Document
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pymongo import IndexModel
 
 from domain.values import Money
@@ -42,6 +42,8 @@ class Product(Document):
     #: Names of what tells the variants apart.
     options: list[str]
     variants: list[Variant]
+    #: Pictures in their order, each with all that is shown of it: see `domain.media.rules.attached`.
+    media: list[dict[str, Any]] = Field(default=[])
     status: str
     #: Anew with each write: the ETag, and how a writer knows its own write again.
     revision: str
@@ -52,12 +54,13 @@ class Product(Document):
     deleted_at: datetime | None
 
     class Settings:
-        """Where; the slug that is a product's alone, and the filter of exports."""
+        """Where; the slug that is a product's alone, and the filter of exports, and who shows a medium."""
 
         name = PRODUCTS
         indexes = (
             IndexModel([("slug", pymongo.ASCENDING)], unique=True, name="by_slug"),
             IndexModel([("category", pymongo.ASCENDING), ("_id", pymongo.ASCENDING)], name="by_category"),
+            IndexModel([("media.id", pymongo.ASCENDING)], name="by_medium", sparse=True),
         )
 
 

@@ -127,6 +127,7 @@ def view(product: Doc, *, editor: bool = False) -> Doc:
         "price": first["price"],
         "options": product["options"],
         "variants": variants,
+        "media": product.get("media", []),
         "status": product["status"],
         **{name: rfc3339(product[name]) if product[name] else None for name in times},
     }

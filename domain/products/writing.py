@@ -76,7 +76,7 @@ def insert(changes: Changes, products: Sequence[Doc]) -> list[str]:
 
 def _replace(changes: Changes, before: Doc, after: Doc, *, actor: str) -> list[str]:
     """Adds what differs; answers the SKUs that are new."""
-    fields = {name: value for name, value in after.items() if before[name] != value}
+    fields = {name: value for name, value in after.items() if before.get(name) != value}
     seen = {"_id": before["_id"], "revision": before["revision"]}
     changes.update(PRODUCTS, seen, {"$set": fields}, expect=1, name="product")
     known = {row["_id"]: row for row in sku_rows(before)}

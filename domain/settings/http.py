@@ -1,4 +1,4 @@
-"""The HTTP layer, and who may come in."""
+"""The HTTP layer, the console, and who may come in."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -30,6 +30,16 @@ class Api(BaseSettings):
     #: Serves `/docs` and `/openapi.json`.
     docs: bool = True
     shutdown_timeout: Duration = duration("20s")
+
+
+class Console(BaseSettings):
+    """The page for those who operate the platform: a process of its own, `python -m api.console`."""
+
+    model_config = config("CONSOLE")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8001, ge=0, le=65535)
+    #: How long somebody stays logged in there who has no page open.
+    session_ttl: Duration = Field(default=timedelta(hours=12), ge=timedelta(minutes=1))
 
 
 class Auth(BaseSettings):

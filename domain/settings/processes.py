@@ -16,6 +16,8 @@ class Deployment(BaseSettings):
     model_config = config("")
     #: "production" refuses to start with a default secret, see `domain/startup.py`.
     env: Literal["development", "production"] = "development"
+    #: How often a process tells the others that it is there. One that misses four beats counts as lost.
+    heartbeat: Duration = Field(default=timedelta(seconds=5), ge=timedelta(milliseconds=100))
 
 
 class Jobs(BaseSettings):

@@ -50,6 +50,8 @@ class S3(BaseSettings):
 
     model_config = config("S3")
     endpoint_url: str | None = None
+    #: Where clients reach it, if that is another address: what they upload to and download from.
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^\s/?#]+$")
     access_key: str | None = None
     secret_key: SecretStr | None = None
     region: str = "us-east-1"

@@ -5,7 +5,7 @@ Exit codes: 0 done; 1 refused, or a service is away (one line on standard error 
 
 import typer
 
-from ops.cli import accounts, audit, config, stack
+from ops.cli import accounts, audit, config, queues, schedule, stack, status, workers
 
 app = typer.Typer(
     name="stockyard",
@@ -17,7 +17,11 @@ app = typer.Typer(
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(config.app, name="config")
 app.add_typer(stack.app, name="stack")
+app.add_typer(queues.app, name="queues")
+app.add_typer(schedule.app, name="schedule")
+app.add_typer(workers.app, name="workers")
 app.command("audit")(audit.audit)
+app.command("status")(status.status)
 
 
 if __name__ == "__main__":

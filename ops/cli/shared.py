@@ -1,12 +1,21 @@
 """What the commands share: settings, services, and how they end."""
 
 import asyncio
+import getpass
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import re
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from io import StringIO
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from domain.audit_log.models import Actor, Entry
 from domain.bootstrap import Services, open_services
 from domain.errors import DomainError, Invalid, ServiceAway
 from domain.observe import configure_logging
@@ -21,6 +30,16 @@ REFUSED = 1
 USAGE = 2
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Reason = Annotated[
+    str | None, typer.Option("--reason", help="Why; kept in the audit log.", show_default=False)
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")]
+
+#: Width of tables where standard output is no terminal: wide enough for ids and a sentence.
+WIDTH = 200
+#: What must not reach a terminal: it could steer it.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 #: What people are told of input that is refused, by its reason.
 _REASONS = {
@@ -71,6 +90,50 @@ def sentence(error: DomainError) -> str:
 def show(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:
     """Prints the result in the form that was asked for."""
     typer.echo(json.dumps(result) if as_json else text)
+
+
+def actor() -> Actor:
+    """Who acts, for the audit log: the user of this machine."""
+    return Actor(f"cli:{getpass.getuser()}@{socket.gethostname()}", "cli")
+
+
+def entry(
+    action: str, thing: str, thing_id: str, *, reason: str | None = None, before: dict[str, Any] | None = None
+) -> Entry:
+    """An entry of the audit log for what the command is about to do, see `AuditLog.acting`."""
+    return Entry(actor(), action, thing, thing_id, reason=reason, before=before)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Asks, unless `yes`; ends the command on no, and where there is nobody to ask."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        end("there is no terminal to ask: use --yes", code=USAGE)
+    if not typer.confirm(question):
+        end("nothing was done")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> str:
+    """The rows as text in columns. None is shown as a dash; nothing in a cell steers the terminal."""
+    shown = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
+    for row in rows:
+        shown.add_row(*(Text(plain(cell)) for cell in row))
+    return rendered(shown)
+
+
+def plain(cell: object) -> str:
+    """One line of text."""
+    return "-" if cell is None else _CONTROLS.sub(" ", str(cell))
+
+
+def rendered(shown: object) -> str:
+    """What Rich makes of it, with colours where standard output is a terminal."""
+    terminal = sys.stdout.isatty()
+    console = Console(file=StringIO(), force_terminal=terminal, width=None if terminal else WIDTH)
+    with console.capture() as caught:
+        console.print(shown)
+    return "\n".join(line.rstrip() for line in caught.get().splitlines())
 
 
 def end(message: str, *, code: int = REFUSED) -> NoReturn:

@@ -15,7 +15,7 @@ from ops.client import ClientError
 from ops.demo.passes import Outcome, Plan, run_pass
 from ops.demo.report import Report, check
 from ops.environment import settings_of
-from ops.fleet import Fleet, FleetError, end_leftovers
+from ops.fleet import EVERY_POOL, Fleet, FleetError, end_leftovers
 from ops.sample.northwind import Northwind, Order, Product
 from ops.servers import StackError
 from ops.servers.process import BackgroundProcess
@@ -72,7 +72,7 @@ class Demo:
         settings = settings_of(environment)
         configure_logging(settings.log.model_copy(update={"format": "console", "level": "WARNING"}))
         began = time.monotonic()
-        with Fleet(environment, folder=self._stack.folder / "fleet") as fleet:
+        with Fleet(environment, folder=self._stack.folder / "fleet", pools=EVERY_POOL) as fleet:
             what = f"{len(fleet.apis)} APIs, {len(fleet.workers)} workers, {len(fleet.schedulers)} scheduler"
             self._report.step(f"{plan.title}: {what} up", time.monotonic() - began)
             began = time.monotonic()

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from ops.fleet import Fleet, free_port
+from ops.fleet import EVERY_POOL, Fleet, free_port
 from tests.e2e.town import Town, open_town, said
 from tests.factories import eventually
 
@@ -72,7 +72,7 @@ async def test_an_order_is_reserved_and_sigterm_leaves_nothing(
     tree = tree_of(honcho)
     entries = {" ".join(each.cmdline()[1:]) for each in tree}
     assert entries >= {
-        f"-m {what}" for what in ("api", "workers.main orders", "workers.main inventory", "scheduler.main")
+        f"-m {what}" for what in ("api", *(f"workers.main {pool}" for pool in EVERY_POOL), "scheduler.main")
     }
     honcho.send_signal(signal.SIGTERM)
     await eventually(lambda: honcho.poll() is not None, within=15)

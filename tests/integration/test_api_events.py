@@ -33,7 +33,8 @@ async def happen(api: Api, user: User, count: int = 1, *, publish: bool = True) 
     events = api.services.events
     for _ in range(count):
         changes = Changes()
-        new = [NewEvent(user.id, "order.reserved", new_id(), {"state": "reserved"})]
+        order = {"order_id": new_id(), "state": "reserved", "currency": "USD"}
+        new = [NewEvent(user.id, "order.reserved", order["order_id"], order)]
         cursors = await events.cursors([user.id])
         recorded = events.record(changes, new, cursors=cursors, at=api.services.clock())
         await changes.commit(api.services.database)

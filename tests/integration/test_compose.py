@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
-OURS = ("api", "worker-orders", "worker-inventory", "scheduler")
+OURS = ("api", "worker-orders", "worker-inventory", "worker-notifications", "worker-media", "scheduler")
 SERVERS = {"mongo": "mongo:8", "redis": "redis:8", "rabbitmq": "rabbitmq:4", "s3": "chrislusf/seaweedfs"}
 
 
@@ -49,15 +49,16 @@ def test_a_process_waits_for_healthy_servers_and_is_given_time_to_stop(name):
     assert int(service["stop_grace_period"].removesuffix("s")) > 25
 
 
-def test_only_the_api_has_a_port_so_pools_can_be_scaled():
-    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api"}
+def test_only_what_clients_call_has_a_port_so_pools_can_be_scaled():
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api", "s3"}
+    assert SERVICES["s3"]["ports"] == ["127.0.0.1:${S3_PORT:-8333}:8333"]
     assert SERVICES["api"]["ports"] == ["127.0.0.1:${API_PORT:-8000}:8000"]
 
 
 def test_compose_and_procfile_run_the_same_processes():
     commands = {re.sub(r"^(\w+=\S+ )+", "", command) for command in procfile().values()}
     assert {SERVICES[name]["command"] for name in OURS} == commands
-    assert set(procfile()) == {"web", "orders", "inventory", "scheduler"}
+    assert set(procfile()) == {"web", "orders", "inventory", "notifications", "media", "scheduler"}
 
 
 def test_every_setting_that_is_used_exists():

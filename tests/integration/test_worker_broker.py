@@ -34,7 +34,7 @@ from ops.stack import Stack
 from tests.tcp_proxy import TcpProxy
 from workers.broker import StockyardWorker, StoreAway, make_broker, queue_name
 from workers.consumer import StockyardConsumer
-from workers.control import consumers_alive, drain
+from workers.control import consumers_alive, drain, not_consuming
 
 KIND = "test.work"
 
@@ -383,6 +383,73 @@ def test_a_drain_gives_back_what_waits_while_what_runs_goes_on(line: Line) -> No
     line.stop()
     assert sorted(line.jobs) == ["a", "b", "c", "d"]
     assert sorted(line.take_all()) == ["e", "f", "g", "h", "i"]
+
+
+def test_a_held_queue_is_not_consumed_until_it_is_let_go_and_the_other_is_not_touched(line: Line) -> None:
+    go_on = threading.Event()
+    line.work = lambda _job_id: go_on.wait(10)
+    line.send(*"abcdefgh")
+    worker = line.start(threads=4)
+    until(lambda: len(line.calls) == 4)
+    assert not_consuming(worker) == []
+    line.broker.held = frozenset({line.queue})
+    until(lambda: consumers(line) == 0)
+    until(lambda: line.ready() == 4)
+    line.send("i")
+    time.sleep(0.3)
+    assert line.ready() == 5
+    go_on.set()
+    until(lambda: not line.broker.endings.running)
+    # What ran has been acked over the same connection, and paused is not broken.
+    assert line.ready() == 5
+    assert consumers_alive(worker, silence=0.5) == []
+    assert (line.broker.consumed, not_consuming(worker)) == (set(), [])
+    line.broker.held = frozenset()
+    until(lambda: len(line.calls) == 9)
+    assert sorted(line.jobs) == [*"abcdefghi"]
+    until(lambda: line.ready() == 0)
+    assert line.broker.consumed == {line.queue}
+
+
+def test_a_worker_that_starts_on_a_held_queue_never_consumes_it(line: Line) -> None:
+    line.broker.held = frozenset({line.queue})
+    line.send("a")
+    worker = line.start()
+    until(lambda: line.queue not in line.broker.queues_pending)
+    time.sleep(0.5)
+    assert (consumers(line), line.ready(), line.calls) == (0, 1, [])
+    assert consumers_alive(worker, silence=0.4) == []
+    line.broker.held = frozenset()
+    until(lambda: line.jobs == ["a"])
+
+
+def test_a_held_queue_whose_connection_breaks_stays_held_and_loses_nothing(
+    proxied: Line, proxy: TcpProxy
+) -> None:
+    proxied.send("a")
+    proxied.broker.held = frozenset({proxied.queue})
+    worker = proxied.start()
+    until(lambda: proxied.queue in proxied.broker._seen)
+    proxy.cut()
+    until(lambda: consumers_alive(worker, silence=0.3) != [])
+    proxy.mend()
+    until(lambda: consumers_alive(worker, silence=0.3) == [])
+    assert (proxied.ready(), proxied.calls) == (1, [])
+    proxied.broker.held = frozenset()
+    until(lambda: proxied.jobs == ["a"])
+
+
+def test_a_queue_that_is_held_and_let_go_all_the_time_does_every_job_once(line: Line) -> None:
+    worker = line.start(threads=4)
+    jobs = [f"{number}" for number in range(300)]
+    for number in range(0, 300, 20):
+        line.broker.held = frozenset({line.queue}) if number % 40 else frozenset()
+        line.send(*jobs[number : number + 20])
+    line.broker.held = frozenset()
+    until(lambda: len(line.calls) == 300)
+    assert sorted(line.jobs) == sorted(jobs)
+    until(lambda: line.ready() == 0)
+    assert consumers_alive(worker) == []
 
 
 SCRIPT = """

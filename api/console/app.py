@@ -1,0 +1,71 @@
+"""The console's app: the doors, and behind them the live pages."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI
+from nicegui import ui
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from api.console import doors, pages
+from api.middleware import BodyLimit
+from domain.bootstrap import open_services
+from domain.observe import logger
+from domain.settings import Settings
+
+log = logger(__name__)
+
+#: Seconds for which a page whose connection broke is kept, to go on where it was.
+RECONNECT = 10.0
+
+
+def create_console(settings: Settings | None = None) -> FastAPI:
+    """The console over the given settings, or those of the environment. One in each process."""
+    settings = settings or Settings()
+    app = FastAPI(
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        routes=[Route("/healthz", _alive, methods=["GET"]), *doors.routes()],
+        lifespan=partial(_lifespan, settings=settings),
+    )
+    pages.register()
+    ui.run_with(
+        app,
+        mount_path=doors.HOME,
+        title="Stockyard",
+        dark=None,
+        tailwind=False,
+        reconnect_timeout=RECONNECT,
+        show_welcome_message=False,
+    )
+    app.add_middleware(doors.Doors)
+    app.add_middleware(BodyLimit, limit=settings.api.max_body_bytes, files={})
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
+    opened = False
+    try:
+        async with (
+            open_services(settings) as services,
+            services.signals.listening(),
+            services.accounts.listening(),
+        ):
+            opened = True
+            app.state.services = services
+            log.info("console.started")
+            yield
+    except Exception as error:
+        if not opened:
+            log.error("console.services_unavailable", reason=str(error))  # noqa: TRY400 - one clear line
+        raise
+    log.info("console.stopped")
+
+
+async def _alive(_: Request) -> Response:
+    return PlainTextResponse("ok")

@@ -1,0 +1,1 @@
+"""Operating the platform: processes, pools that are paused, the timetable, and what needs attention."""

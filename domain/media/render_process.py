@@ -1,0 +1,54 @@
+"""The process that decodes pictures: one order after another, a line of JSON in, a line of JSON out.
+
+It has no secrets in its environment and a bound on its memory. A picture that makes libvips crash or hang
+takes this process with it, and nothing else: see `domain.media.renderer`.
+"""
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from domain.media.images import Refused, prepare, render
+from domain.media.renditions import Form
+
+
+def answer(order: Mapping[str, Any]) -> dict[str, Any]:
+    """`found` and `made`, or `refused` with a code and `detail`."""
+    forms = [Form(**form) for form in order["forms"]]
+    path, folder = Path(order["path"]), Path(order["folder"])
+    try:
+        found, made = render(path, folder, forms, max_pixels=order["max_pixels"])
+    except Refused as refusal:
+        return {"refused": refusal.code, "detail": refusal.detail}
+    return {"found": asdict(found), "made": [asdict(each) for each in made]}
+
+
+def bound_memory(most: int) -> None:
+    """Allocations past that fail. What a system does not bound stays unbounded."""
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main() -> None:
+    """Ends with its standard input: also where whoever asks was killed."""
+    threads, memory = map(int, sys.argv[1:])
+    # What libraries print is not an answer.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    bound_memory(memory)
+    prepare(threads=threads)
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

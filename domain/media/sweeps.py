@@ -1,0 +1,140 @@
+"""What is taken away by itself: uploads that never came, what was deleted, and objects that nobody names."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+from domain.changes import Changes, Database, Doc, GuardFailed
+from domain.media.claims import Claims
+from domain.media.models import MEDIA, MEDIA_MARKS
+from domain.media.quota import Quota
+from domain.media.rules import (
+    DELETED,
+    ORIGINALS,
+    PROCESSING,
+    RENDITIONS,
+    UPLOADING,
+    UPLOADS,
+    awaits_bytes,
+    original_key,
+    sha256_of,
+)
+from domain.ports import ObjectStore, StoredObject, UploadStore
+from domain.values import Clock, new_id
+
+#: Media that one run takes away, keys that one looks at under each prefix, and keys of one read by key.
+BATCH, PAGE, KEYS = 50, 1000, 25
+#: What was to end a moment ago is left for the next run: clocks differ, and somebody may bring it back.
+SKEW = timedelta(minutes=1)
+#: An upload in parts that no medium names may belong to one that is being stored.
+FRESH = timedelta(hours=1)
+
+
+class Sweeps:
+    """Every verb may run twice at once, and goes on where another run stopped. Raises ServiceAway."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        objects: ObjectStore,
+        uploads: UploadStore,
+        claims: Claims,
+        quota: Quota,
+        clock: Clock,
+    ) -> None:
+        self._media = database[MEDIA]
+        self._marks = database[MEDIA_MARKS]
+        self._database = database
+        self._objects = objects
+        self._uploads = uploads
+        self._claims = claims
+        self._quota = quota
+        self._clock = clock
+
+    async def due(self) -> int:
+        """Takes away media whose time is over; answers how many."""
+        over = {"sweep_at": {"$lte": self._clock() - SKEW, "$ne": None}}
+        rows = await self._media.find(over).sort("sweep_at").limit(BATCH).to_list()
+        return sum([await self._purge(row) for row in rows])
+
+    async def orphans(self) -> int:
+        """Deletes objects, and uploads in parts, that no medium names; answers how many.
+
+        Looks at the next page of keys under each prefix, and begins again after the last.
+        """
+        count = sum([await self._claims.collect(sha256) for sha256 in await self._claims.unfinished()])
+        count += await self._lost_uploads(await self._page(UPLOADS))
+        for prefix in (ORIGINALS, RENDITIONS):
+            for sha256 in await self._unnamed(await self._page(prefix)):
+                count += await self._claims.collect(sha256)
+        return count + await self._lost_parts()
+
+    async def _purge(self, medium: Doc) -> bool:
+        if medium["state"] != DELETED and not await self._give_up(medium):
+            return False
+        upload = medium["upload"]
+        if upload["multipart_id"] is not None:
+            await self._uploads.abort(upload["key"], upload["multipart_id"])
+        await self._objects.delete([upload["key"]])
+        await self._media.delete_one({"_id": medium["_id"], "state": DELETED})
+        if medium["sha256"] is not None:
+            await self._claims.collect(medium["sha256"])
+        return True
+
+    async def _give_up(self, medium: Doc) -> bool:
+        """Deletes what was never completed, or failed, for good. False where somebody was first."""
+        now, changes = self._clock(), Changes()
+        fields = {"state": DELETED, "deleted_from": medium["state"], "deleted_at": now, "revision": new_id()}
+        seen = {name: medium[name] for name in ("_id", "state", "sweep_at")}
+        changes.update(MEDIA, seen, {"$set": fields}, expect=1, name="medium")
+        self._quota.give_back(changes, medium["account_id"], medium["upload"]["size"])
+        with suppress(GuardFailed):
+            await changes.commit(self._database)
+            return True
+        return False
+
+    async def _page(self, prefix: str) -> Sequence[StoredObject]:
+        mark = await self._marks.find_one({"_id": prefix})
+        found = await self._objects.listing(prefix, after=mark["after"] if mark else "", limit=PAGE)
+        after = found[-1].key if len(found) == PAGE else ""
+        if after != (mark["after"] if mark else ""):
+            await self._marks.update_one({"_id": prefix}, {"$set": {"after": after}}, upsert=True)
+        return found
+
+    async def _lost_uploads(self, page: Sequence[StoredObject]) -> int:
+        """A medium is stored before anybody can upload to its key: without one the object is nobody's."""
+        ids = [found.key.removeprefix(UPLOADS) for found in page]
+        awaited = {row["_id"] for row in await self._rows("_id", ids) if awaits_bytes(row)}
+        lost = [f"{UPLOADS}{media_id}" for media_id in ids if media_id not in awaited]
+        await self._objects.delete(lost)
+        return len(lost)
+
+    async def _unnamed(self, page: Sequence[StoredObject]) -> list[str]:
+        """Bytes that have an object on the page which no medium names."""
+        keys = {found.key: sha256 for found in page if (sha256 := sha256_of(found.key))}
+        rows = await self._rows("sha256", sorted(set(keys.values())))
+        busy = {row["sha256"] for row in rows if PROCESSING in {row["state"], row["deleted_from"]}}
+        named = {rendition["key"] for row in rows for rendition in row["renditions"]}
+        named |= {original_key(row["sha256"]) for row in rows}
+        return sorted({sha256 for key, sha256 in keys.items() if key not in named and sha256 not in busy})
+
+    async def _rows(self, field: str, values: Sequence[str]) -> list[Doc]:
+        rows: list[Doc] = []
+        for part in _parts(values):
+            rows += await self._media.find({field: {"$in": part}}).to_list()
+        return rows
+
+    async def _lost_parts(self) -> int:
+        count = 0
+        for key, upload_id in await self._uploads.begun(UPLOADS, before=self._clock() - FRESH):
+            medium = await self._media.find_one({"_id": key.removeprefix(UPLOADS)})
+            named = medium is not None and medium["upload"]["multipart_id"] == upload_id
+            if medium is None or not named or UPLOADING not in {medium["state"], medium["deleted_from"]}:
+                await self._uploads.abort(key, upload_id)
+                count += 1
+        return count
+
+
+def _parts(values: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (values[start : start + KEYS] for start in range(0, len(values), KEYS))

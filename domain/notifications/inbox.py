@@ -1,0 +1,155 @@
+"""An account's inbox: a view over its events, with what is read. Nothing is stored for an event."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+from domain.changes import Database, Doc
+from domain.errors import Invalid, TryAgain
+from domain.events.models import EVENTS
+from domain.events.service import Events
+from domain.notifications.models import READ_MARKS
+from domain.notifications.notices import KINDS
+from domain.notifications.preferences import Preferences
+from domain.notifications.rules import Choices, Marks, wanted
+from domain.values import new_id
+
+#: Events of one read, and reads of one page or count: what it costs is bounded whatever the account has.
+WINDOW = 200
+WINDOWS = 10
+#: The greatest count of what is unread.
+MOST_COUNTED = 999
+#: How often a mark is tried again where another request was first.
+TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event in an inbox."""
+
+    event: Doc
+    read: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """How many are unread; `more` where there may be more than that."""
+
+    count: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What an account sees."""
+
+    choices: Choices
+    marks: Marks
+    last: int
+
+    def shows(self, event: Mapping[str, Any], *, unread: bool) -> bool:
+        """Whether the event is in the inbox."""
+        return wanted(self.choices, event["type"], "inbox") and not (unread and self.marks.has(event["seq"]))
+
+
+class Inbox:
+    """Reads by `seq`, newest first, in windows."""
+
+    def __init__(self, *, database: Database, events: Events, preferences: Preferences) -> None:
+        self._database = database
+        self._events = events
+        self._preferences = preferences
+
+    async def page(
+        self, account_id: str, *, before: int | None, limit: int, unread: bool = False
+    ) -> tuple[list[Entry], int | None]:
+        """Entries with a lesser `seq` than `before`, newest first, and where the next page begins.
+
+        A page may have fewer entries than `limit`, even none, and yet a next one: the walk ends after 2,000
+        events.
+        """
+        view = await self._view(account_id)
+        floor = view.marks.upto if unread else 0
+        entries: list[Entry] = []
+        reached = before if before is not None else view.last + 1
+        async for low, events in self._windows(account_id, reached, floor):
+            for event in events:
+                if not view.shows(event, unread=unread):
+                    continue
+                if len(entries) == limit:
+                    return entries, int(entries[-1].event["seq"])
+                entries.append(Entry(event, view.marks.has(event["seq"])))
+            reached = low
+        return entries, reached if reached > floor + 1 else None
+
+    async def unread(self, account_id: str) -> Unread:
+        """How many entries are unread, counted from the newest, 999 at most."""
+        view, count = await self._view(account_id), 0
+        reached, floor = view.last + 1, view.marks.upto
+        async for low, events in self._windows(account_id, reached, floor, {"type": 1, "seq": 1}):
+            count += sum(view.shows(event, unread=True) for event in events)
+            if count > MOST_COUNTED:
+                return Unread(MOST_COUNTED, more=True)
+            reached = low
+        return Unread(count, more=reached > floor + 1)
+
+    async def read(self, account_id: str, *, seqs: Collection[int] = (), upto: int = 0) -> None:
+        """Marks these, and all up to `upto`. Idempotent. Raises Invalid for what has not happened yet."""
+        last = await self._events.last(account_id)
+        if max(upto, *seqs, 0) > last:
+            raise Invalid(reason="unknown_seq", last_seq=last)
+        for _ in range(TRIES):
+            if await self._mark(account_id, seqs, upto):
+                return
+        raise TryAgain("others mark the same inbox")
+
+    async def _mark(self, account_id: str, seqs: Collection[int], upto: int) -> bool:
+        rows = self._database[READ_MARKS]
+        row = await rows.find_one({"_id": account_id})
+        marks = _marks(row)
+        begins = max(marks.upto, upto)
+        after = marks.add(seqs, upto=upto, unseen=await self._unseen(account_id, begins))
+        if after == marks:
+            return True
+        fields = {"upto": after.upto, "beyond": sorted(after.beyond), "revision": new_id()}
+        if row is None:
+            try:
+                await rows.insert_one({"_id": account_id, **fields})
+            except DuplicateKeyError:
+                return False
+            return True
+        query = {"_id": account_id, "revision": row["revision"]}
+        return (await rows.update_one(query, {"$set": fields})).matched_count == 1
+
+    async def _unseen(self, account_id: str, after: int) -> set[int]:
+        """The next seqs that no inbox shows, whatever the account chooses."""
+        query = {"account_id": account_id, "seq": {"$gt": after, "$lte": after + WINDOW}}
+        rows = self._database[EVENTS].find(query, {"type": 1, "seq": 1})
+        return {row["seq"] async for row in rows if row["type"] not in KINDS}
+
+    async def _view(self, account_id: str) -> _View:
+        chosen, row, last = await asyncio.gather(
+            self._preferences.of(account_id),
+            self._database[READ_MARKS].find_one({"_id": account_id}),
+            self._events.last(account_id),
+        )
+        return _View(chosen.choices, _marks(row), last)
+
+    async def _windows(
+        self, account_id: str, before: int, floor: int, fields: Mapping[str, int] | None = None
+    ) -> AsyncIterator[tuple[int, list[Doc]]]:
+        """Events before `before` and after `floor`, newest first, each time with the least seq looked at."""
+        for _ in range(WINDOWS):
+            low = max(floor + 1, before - WINDOW)
+            if low >= before:
+                return
+            query = {"account_id": account_id, "seq": {"$gte": low, "$lt": before}}
+            yield low, await self._database[EVENTS].find(query, fields).sort("seq", -1).to_list()
+            before = low
+
+
+def _marks(row: Doc | None) -> Marks:
+    return Marks(row["upto"], frozenset(row["beyond"])) if row else Marks()

@@ -1,0 +1,78 @@
+"""How many calls one process has on their way to each endpoint: none takes another's worker threads."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+
+from domain.errors import TryAgain
+
+#: Seconds for which an endpoint has to be asked to count as slow, until it answers faster.
+SLOW = 2.0
+#: Seconds that a call waits which found no place, at least and at most.
+SHORTEST, LONGEST = 1.0, 300.0
+#: Endpoints without a call on its way that are remembered.
+REMEMBERED = 10_000
+
+
+@dataclass(slots=True)
+class _Line:
+    """The calls to one endpoint."""
+
+    busy: int = 0
+    #: Seconds that the last one took.
+    seconds: float = 0.0
+    #: When, by the monotonic clock, the next one that finds no place is to come again.
+    next_turn: float = 0.0
+
+    @property
+    def slow(self) -> bool:
+        return self.seconds > SLOW
+
+
+class Places:
+    """Places for calls: `each` per endpoint, and `slow` for all slow endpoints together.
+
+    Nobody waits for a place. Who finds none is told when to come again: each a little later than the one
+    before, as fast as places become free. So a thousand calls to an endpoint that hangs are not looked at a
+    thousand times a second.
+    """
+
+    def __init__(
+        self, *, each: int, slow: int, patience: timedelta, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._each = each
+        self._slow = slow
+        self._patience = patience
+        self._clock = clock
+        self._lines: dict[str, _Line] = {}
+        self._busy_with_slow = 0
+
+    @contextmanager
+    def taken(self, endpoint_id: str) -> Iterator[None]:
+        """A place until the call is over. Raises TryAgain, which counts as no attempt."""
+        line = self._lines.setdefault(endpoint_id, _Line())
+        slow = line.slow
+        if line.busy >= self._each or (slow and self._busy_with_slow >= self._slow):
+            raise TryAgain("no place", seconds=self._turn(line), patience=self._patience)
+        began = self._clock()
+        line.busy += 1
+        self._busy_with_slow += slow
+        try:
+            yield
+        finally:
+            line.busy -= 1
+            self._busy_with_slow -= slow
+            line.seconds = self._clock() - began
+            self._forget()
+
+    def _turn(self, line: _Line) -> float:
+        now = self._clock()
+        apart = max(line.seconds, 0.01) / self._each
+        line.next_turn = min(max(line.next_turn + apart, now + SHORTEST), now + LONGEST)
+        return line.next_turn - now
+
+    def _forget(self) -> None:
+        if len(self._lines) > REMEMBERED:
+            self._lines = {each: line for each, line in self._lines.items() if line.busy}

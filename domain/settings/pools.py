@@ -1,0 +1,33 @@
+"""Worker pools: how long jobs may wait in them, and how much of them one account may take."""
+
+from datetime import timedelta
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+from domain.settings.forms import config, duration
+from domain.values import Duration
+
+
+class Pools(BaseSettings):
+    """Worker pools."""
+
+    model_config = config("POOLS")
+    #: What ops want a backlog to be drained within; sizes the recommended number of workers.
+    target_wait: Duration = duration("30s")
+    #: The same of single pools, such as {"media": "5m"}.
+    target_waits: dict[str, Duration] = {}
+    #: Queued jobs of one account in one pool past which the rest wait for their turn; 0 for no limit.
+    fair_share: int = Field(default=100, ge=0, le=1_000_000)
+    #: The same of single pools, such as {"notifications": 500}.
+    fair_shares: dict[str, int] = {}
+    #: How often jobs are sent whose turn has come.
+    feed_every: Duration = Field(default=timedelta(milliseconds=200), gt=timedelta())
+
+    def target(self, pool: str) -> timedelta:
+        """What a backlog of the pool is to be drained within."""
+        return self.target_waits.get(pool, self.target_wait)
+
+    def share(self, pool: str) -> int:
+        """How many queued jobs of one account the pool takes at once; 0 for any number."""
+        return self.fair_shares.get(pool, self.fair_share)
