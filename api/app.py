@@ -34,6 +34,10 @@ from api.routes import (
     me,
     movements,
     ops_control,
+    ops_dead,
+    ops_jobs,
+    ops_log,
+    ops_pools,
     order_life,
     orders,
     payments,
@@ -57,8 +61,8 @@ log = logger(__name__)
 #: In the order in which they are looked through: the busiest first.
 FEATURES = (
     orders, order_life, payments, jobs, reservations, carts, checkout, search, transfers, products,
-    inventory, movements, locations, media, audit, ops_control, discounts, inbox, subscriptions, events,
-    webhooks, asyncapi, auth, me, keys, accounts, health,
+    inventory, movements, locations, media, audit, ops_control, ops_pools, ops_jobs, ops_dead, ops_log,
+    discounts, inbox, subscriptions, events, webhooks, asyncapi, auth, me, keys, accounts, health,
 )  # fmt: skip
 #: Headers beyond the simple ones that browsers may send, and read.
 SENT = [

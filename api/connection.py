@@ -1,16 +1,21 @@
 """What uvicorn speaks HTTP with."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.errors import BadRequest, problem_of
 from api.middleware import SECURITY_HEADERS
 
 #: Bytes of a request's line and headers. The parser itself would collect them without end.
 MAX_HEAD = 65_536
+#: Seconds that an idle connection stays open after the process was told to stop.
+LINGER = 1.0
+#: Seconds for what has arrived in the last moment.
+LAST_LOOK = 0.05
 
 
 class HeadTooLarge(Exception):
@@ -59,11 +64,42 @@ class Connection(HttpToolsProtocol):
         """As the parser calls it."""
         self._head = None
         super().on_headers_complete()
+        if self.app.state.stopping.now:
+            self.cycle.keep_alive = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """As asyncio calls it. One that was taken just before a stop is not told of it by uvicorn."""
+        super().connection_made(transport)
+        if self.app.state.stopping.now:
+            self.shutdown()
 
     def shutdown(self) -> None:
-        """As uvicorn calls it on each open connection, before it waits for them: waits and streams end."""
+        """As uvicorn calls it on each open connection, before it waits for them: waits and streams end.
+
+        An idle one is closed a moment later: a request that is on its way is answered, with
+        `Connection: close`. Cut at once, its client could not tell whether it was done.
+        """
         self.app.state.stopping.set()
-        super().shutdown()
+        if self._idle():
+            # Looked at twice: what has come while the process was busy is read in between.
+            self.loop.call_later(LINGER, self.loop.call_later, LAST_LOOK, self._close_if_idle)
+        elif not self.cycle.response_started:
+            # Its answer says that the connection closes.
+            super().shutdown()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn calls it. An answer that had begun before the stop said nothing of it."""
+        super().on_response_complete()
+        if self.app.state.stopping.now and self._idle() and not self.transport.is_closing():
+            self.shutdown()
+
+    def _close_if_idle(self) -> None:
+        if self._idle() and not self.transport.is_closing():
+            self.transport.close()
+
+    def _idle(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
 
     def send_400_response(self, msg: str) -> None:
         """As uvicorn calls it for what its parser cannot read: a method that is none, a broken header."""

@@ -14,7 +14,8 @@ import uvicorn
 
 from api.app import create_app
 from api.connection import Connection
-from api.supervisor import stop_with_parent, supervise
+from api.supervisor import supervise
+from domain.lifeline import stop_with_parent
 from domain.observe import configure_logging, logger
 from domain.settings import Api, Settings
 from domain.startup import Misconfigured, load_settings
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked.lifeline is not None:
         stop_with_parent(asked.lifeline)
     if asked.fd is not None:
-        return serve(settings, socket.socket(fileno=asked.fd))
+        return serve(settings, socket.socket(fileno=asked.fd), ready=asked.ready)
     try:
         listener = bind(settings.api)
     except OSError as error:
@@ -64,7 +65,22 @@ def bind(settings: Api) -> socket.socket:
     return listener
 
 
-def serve(settings: Settings, listener: socket.socket) -> int:
+class Server(uvicorn.Server):
+    """uvicorn's, which says when it serves: by the pipe `ready`, if there is one."""
+
+    def __init__(self, config: uvicorn.Config, *, ready: int | None) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn calls it."""
+        await super().startup(sockets)
+        if self._ready is not None:
+            os.write(self._ready, b"1")
+            os.close(self._ready)
+
+
+def serve(settings: Settings, listener: socket.socket, *, ready: int | None = None) -> int:
     """Serves on a socket that is bound already. The exit code, as `main` says."""
     config = uvicorn.Config(
         create_app(settings),
@@ -83,7 +99,7 @@ def serve(settings: Settings, listener: socket.socket) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     try:
-        uvicorn.Server(config).run([listener])
+        Server(config, ready=ready).run([listener])
     except SystemExit as end:
         return 1 if end.code else 0
     return 0
@@ -106,4 +122,5 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m api", description="Serves the API as the settings say.")
     parser.add_argument("--fd", type=int, help="serve on this inherited socket, in one process")
     parser.add_argument("--lifeline", type=int, help="stop when this inherited pipe is closed")
+    parser.add_argument("--ready", type=int, help="write to this inherited pipe once requests are served")
     return parser

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any
 
 from fastapi import Request
@@ -18,6 +19,8 @@ log = logger(__name__)
 HEARTBEAT = 15.0
 #: Events that one look at the store brings.
 PAGE = 200
+#: Payloads that were told lately and are kept as they are sent.
+RECENT = 1000
 #: What the subscription yields when messages may have been missed.
 RESYNC = ""
 
@@ -74,11 +77,12 @@ class _Feed:
 
     async def take(self, payload: str | None) -> AsyncIterator[str]:
         """What to send for a payload: itself when it is the next event, else what the store has."""
-        told: dict[str, Any] = json.loads(payload) if payload else {}
-        if told and told["seq"] <= self._seq:
+        seq, text = _message(payload) if payload else (None, "")
+        if seq is not None and seq <= self._seq:
             return
-        if told and told["seq"] == self._seq + 1:
-            yield self._text(told)
+        if seq == self._seq + 1:
+            self._seq = seq
+            yield text
             return
         async for text in self.replay():
             yield text
@@ -89,11 +93,19 @@ class _Feed:
         """What the store has after the last event that was sent."""
         while found := await self._events.after(self._account_id, self._seq, limit=PAGE):
             for event in found:
-                yield self._text(envelope(event))
+                self._seq, text = event["seq"], _text(envelope(event))
+                yield text
             if len(found) < PAGE:
                 return
 
-    def _text(self, event: dict[str, Any]) -> str:
-        self._seq = event["seq"]
-        data = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
-        return f"id: {self._seq}\nevent: {event['type']}\ndata: {data}\n\n"
+
+@lru_cache(maxsize=RECENT)
+def _message(payload: str) -> tuple[int, str]:
+    """The event's `seq`, and what is sent of it: the same for all who listen."""
+    event = json.loads(payload)
+    return event["seq"], _text(event)
+
+
+def _text(event: dict[str, Any]) -> str:
+    data = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
+    return f"id: {event['seq']}\nevent: {event['type']}\ndata: {data}\n\n"

@@ -9,11 +9,13 @@ from functools import cache
 from typing import Any
 
 import httpx
+import uvicorn
 from fastapi import FastAPI
 from pymongo import MongoClient
 from pymongo.database import Database
 
 from api.app import create_app
+from api.connection import Connection
 from domain.accounts.rules import CUSTOMER_SCOPES, Role
 from domain.bootstrap import Services
 from domain.settings import Settings
@@ -118,6 +120,30 @@ async def open_api(settings: Settings) -> AsyncIterator[Api]:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
             yield Api(app, client, _store(settings.mongo.url)[settings.mongo.database])
+
+
+@asynccontextmanager
+async def serving(api: Api) -> AsyncIterator[tuple[uvicorn.Server, str]]:
+    """The app behind a real server on loopback."""
+    config = uvicorn.Config(
+        api.app,
+        port=0,
+        http=Connection,
+        lifespan="off",
+        log_config=None,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server._serve())
+    async with asyncio.timeout(5):
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.01)
+    try:
+        yield server, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
 
 
 @cache

@@ -1,8 +1,9 @@
 """Requests as the documentation writes them, with curl, sent to the API of a test."""
 
+import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from string import Template
 from typing import Any
@@ -69,3 +70,43 @@ def shows(shown: Any, answered: Any) -> bool:
     if isinstance(shown, list):
         return isinstance(answered, list) and len(shown) == len(answered) and all(map(shows, shown, answered))
     return bool(shown == answered)
+
+
+#: What a test does before a request: it is handed the command, and may change the variables.
+Before = Callable[[str], Awaitable[None]]
+#: What a test does after it was answered: it is handed the answer, and may change the variables.
+After = Callable[[httpx.Response], Awaitable[None]]
+
+
+async def follow(
+    client: httpx.AsyncClient,
+    page: str,
+    variables: dict[str, str],
+    *,
+    before: Before | None = None,
+    after: After | None = None,
+) -> None:
+    """Sends every request of a page, in its order; each has to be answered as the page says.
+
+    `variables` has what `$NAME` stands for. `ETAG` and `OLD_ETAG` are those of the last two answers with one.
+    """
+    for status, command, shown in EXAMPLE.findall(page):
+        if before is not None:
+            await before(command)
+        answer = await send(client, command, variables)
+        assert answer.status_code == int(status), (command, answer.text)
+        if shown:
+            expected = json.loads(Template(shown).safe_substitute(variables))
+            assert shows(expected, answer.json()), (command, answer.json())
+        if "etag" in answer.headers:
+            variables["OLD_ETAG"] = variables.get("ETAG", "")
+            variables["ETAG"] = answer.headers["etag"]
+        if after is not None:
+            await after(answer)
+
+
+def requests_of(page: str) -> int:
+    """How many requests the page has. Each is an example with an answer."""
+    found = len(EXAMPLE.findall(page))
+    assert found == page.count("curl -")
+    return found

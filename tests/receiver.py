@@ -60,12 +60,14 @@ class Receiver:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                call = await _read(reader)
-                self.calls.append(call)
-                await self._answer(call, writer)
-        writer.close()
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                while True:
+                    call = await _read(reader)
+                    self.calls.append(call)
+                    await self._answer(call, writer)
+        finally:
+            writer.close()
 
     async def _answer(self, call: Call, writer: asyncio.StreamWriter) -> None:
         path = call.path

@@ -46,7 +46,12 @@ class TcpProxy:
             while True:
                 client, _ = listener.accept()
                 self.accepted += 1
-                server = socket.create_connection(("127.0.0.1", self._target))
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:
+                    # Whoever connects while the server is down is told so.
+                    _close(client)
+                    continue
                 self._sockets |= {client, server}
                 for source, sink in ((client, server), (server, client)):
                     threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()

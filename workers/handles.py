@@ -132,10 +132,10 @@ def _actor(work: Callable[..., Awaitable[None]], kind: str | None = None) -> Cal
 
 
 async def leave(services: Services, job_id: str, *, kind: str) -> None:
-    """Leaves a job to a worker that knows its kind. Raises StoreAway, and LookupError for no job of ours."""
+    """Leaves a job to a worker that knows its kind. Raises StoreAway."""
     try:
         if not await services.aside.submit(job_id, kind):
-            raise LookupError(f"there is no job {job_id[:HEAD]!r} of the kind {kind}")
+            log.info("a message of an unknown kind names no job", job_id=job_id[:HEAD], kind=kind)
     except PyMongoError as error:
         if not store_is_away(error):
             raise

@@ -1,9 +1,11 @@
 """`python -m workers.main POOL [POOL ...]`: one worker process for one pool or more."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 
 from domain.bootstrap import open_services
+from domain.lifeline import stop_with_parent
 from domain.observe import configure_logging
 from domain.startup import Misconfigured, load_settings
 from workers import control, handles, kinds
@@ -13,8 +15,9 @@ from workers.process import run
 def main(argv: Sequence[str]) -> int:
     """The exit code: 2 for pools that do not exist, else as `workers.process.run`."""
     known = handles.pools(kinds.HANDLED)
-    unknown = sorted(set(argv) - set(known))
-    if unknown or not argv:
+    asked = _parser().parse_args(argv)
+    unknown = sorted(set(asked.pools) - set(known))
+    if unknown or not asked.pools:
         wrong = f"no such pool: {', '.join(unknown)}" if unknown else "name the pools to work for"
         print(f"workers: {wrong} (there are {', '.join(sorted(known))})", file=sys.stderr)  # noqa: T201
         return 2
@@ -24,9 +27,22 @@ def main(argv: Sequence[str]) -> int:
         print(f"workers: {error}", file=sys.stderr)  # noqa: T201 - how to log is a setting, too
         return 1
     configure_logging(settings.log)
+    if asked.lifeline is not None:
+        stop_with_parent(asked.lifeline)
     return run(
-        settings, argv, open_services=open_services, register=handles.register, attend=control.attending
+        settings,
+        asked.pools,
+        open_services=open_services,
+        register=handles.register,
+        attend=control.attending,
     )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workers.main", description="Works for these pools.")
+    parser.add_argument("pools", nargs="*", metavar="POOL")
+    parser.add_argument("--lifeline", type=int, help="stop when this inherited pipe is closed")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """All accounts, for staff and ops."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
@@ -9,6 +9,7 @@ from api.body import JsonBody
 from api.deps import Caller, IdCursor, Limit, Requires
 from api.etag import CONDITIONAL, IfMatch, tagged
 from api.openapi import problems
+from api.ops_acts import entry_of
 from api.schemas.accounts import AccountChange, AccountPage, AccountView
 from api.schemas.auth import Ended
 from domain.accounts.models import Account
@@ -65,21 +66,36 @@ async def change_account(
 
     What is taken away is gone at once; what is given comes with the next token.
     """
-    changed = await caller.services.accounts.change(
-        account_id,
-        caller.principal,
-        expected=expected,
-        role=wanted.role,
-        scopes=wanted.scopes,
-        groups=wanted.groups,
-    )
+    services = caller.services
+    before = _rights(await services.accounts.get(account_id))
+    entry = entry_of(caller, "accounts.change", "account", account_id, before=before)
+    async with services.audit_log.acting(entry) as act:
+        changed = await services.accounts.change(
+            account_id,
+            caller.principal,
+            expected=expected,
+            role=wanted.role,
+            scopes=wanted.scopes,
+            groups=wanted.groups,
+        )
+        act.after = _rights(changed)
     return _tagged(changed)
 
 
 @routes.delete("/{account_id}/sessions", responses=problems(404, 409), summary="Log somebody out everywhere")
 async def end_sessions(account_id: str, caller: Writer) -> Ended:
     """Ends all sessions of the account, as when a device is lost. Idempotent."""
-    return Ended(ended=await caller.services.accounts.end_sessions(account_id, caller.principal))
+    services = caller.services
+    entry = entry_of(caller, "accounts.end_sessions", "account", account_id)
+    async with services.audit_log.acting(entry) as act:
+        ended = await services.accounts.end_sessions(account_id, caller.principal)
+        act.after = {"ended": ended}
+    return Ended(ended=ended)
+
+
+def _rights(account: Account) -> dict[str, Any]:
+    """What the audit log keeps of an account."""
+    return {"role": account.role, "scopes": sorted(account.scopes), "groups": sorted(account.groups)}
 
 
 def _view(account: Account) -> AccountView:

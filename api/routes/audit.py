@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from api.body import JsonBody
 from api.deps import Caller, Requires
 from api.openapi import problems
+from api.ops_acts import entry_of
 from api.schemas.audit import AuditView, Repair
 from domain.values import Sku
 
@@ -28,5 +29,9 @@ async def repair(
     wanted: Annotated[Repair, Depends(JsonBody(Repair))],
 ) -> AuditView:
     """Sets what differs to what it should be, and writes a movement of each. Sent twice, it finds nothing."""
-    auditor = caller.services.auditor
-    return AuditView.of(await auditor.repair(wanted.sku, actor=caller.account_id, reason=wanted.reason))
+    services = caller.services
+    entry = entry_of(caller, "stock.repair", "stock", wanted.sku or "all", reason=wanted.reason)
+    async with services.audit_log.acting(entry) as act:
+        done = await services.auditor.repair(wanted.sku, actor=caller.account_id, reason=wanted.reason)
+        act.after = {"repaired": sorted(done.repaired)}
+    return AuditView.of(done)

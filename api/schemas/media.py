@@ -86,18 +86,20 @@ class MediumView(Shown):
     name: str
     size: int
     content_type: str
-    sha256: str | None
-    width: int | None
-    height: int | None
-    format: str | None
-    job_id: str | None
-    error: ReasonView | None
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    job_id: str | None = None
+    error: ReasonView | None = None
     renditions: list[RenditionView]
     created_at: Timestamp
-    completed_at: Timestamp | None
-    finished_at: Timestamp | None
-    deleted_at: Timestamp | None
-    kept_until: Timestamp | None = Field(description="When it goes by itself; null while it is to stay.")
+    completed_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+    deleted_at: Timestamp | None = None
+    kept_until: Timestamp | None = Field(
+        default=None, description="When it goes by itself; null while it is to stay."
+    )
 
     model_config = ConfigDict(
         json_schema_extra={

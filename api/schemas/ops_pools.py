@@ -1,15 +1,12 @@
 """Worker pools on the wire."""
 
-from dataclasses import asdict
-from typing import Self
+from typing import Any
 
 from pydantic import ConfigDict, Field
 
 from api.schemas.common import TIME, Shown, Timestamp
-from domain.control.pools import Minute
-from domain.jobs.pool_reports import PoolReport
 
-_EXAMPLE = {
+_EXAMPLE: dict[str, Any] = {
     "pool": "media",
     "depth": 420,
     "ready": 400,
@@ -66,40 +63,14 @@ class PoolView(Shown):
         default=None, description="Jobs a second that one worker does when it never has to wait."
     )
     target_wait_seconds: float
-    drain_seconds: float | None = Field(default=None, description="Null where it never drains, or is unknown.")
+    drain_seconds: float | None = Field(
+        default=None, description="Null where it never drains, or is unknown."
+    )
     recommended_workers: int
     attention: bool
     words: str
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
-
-    @classmethod
-    def of(cls, report: PoolReport) -> Self:
-        """As it is shown."""
-        found = asdict(report)
-        for ours, theirs in _NAMES.items():
-            found[theirs] = found.pop(ours)
-        return cls(**{name: _short(value) for name, value in found.items()})
-
-
-#: Units belong into the names on the wire.
-_NAMES = {
-    "oldest": "oldest_seconds",
-    "arrivals": "arrivals_per_second",
-    "arrivals_5m": "arrivals_per_second_5m",
-    "completions": "completions_per_second",
-    "completions_5m": "completions_per_second_5m",
-    "mean_run": "mean_run_seconds",
-    "p95_run": "p95_run_seconds",
-    "busy": "busy_ratio",
-    "target": "target_wait_seconds",
-    "drain": "drain_seconds",
-    "recommended": "recommended_workers",
-}
-
-
-def _short(value: object) -> object:
-    return round(value, 4) if isinstance(value, float) else value
 
 
 class PoolsView(Shown):
@@ -114,7 +85,7 @@ class PoolsView(Shown):
 class MinuteView(Shown):
     """What a pool did in one minute. `workers` is the mean number of processes."""
 
-    at: Timestamp
+    at: str
     arrived: int
     done: int
     faults: int
@@ -122,20 +93,6 @@ class MinuteView(Shown):
     p95_run_seconds: float | None = None
     busy_ratio: float | None = None
     workers: float
-
-    @classmethod
-    def of(cls, minute: Minute) -> Self:
-        """As it is shown."""
-        return cls(
-            at=minute.at,
-            arrived=round(minute.arrived),
-            done=round(minute.done),
-            faults=round(minute.faults),
-            mean_run_seconds=minute.mean_run and round(minute.mean_run, 4),
-            p95_run_seconds=minute.p95_run and round(minute.p95_run, 4),
-            busy_ratio=minute.busy and round(minute.busy, 4),
-            workers=round(minute.workers, 2),
-        )
 
 
 class HistoryView(Shown):

@@ -17,8 +17,8 @@ from domain.settings import Webhooks
 
 #: Characters of an answer that are kept, and the most of its bytes that are read for them.
 SHOWN, READ = 1000, 4096
-#: The longest URL.
-LONGEST_URL = 2000
+#: The longest URL, and the greatest port.
+LONGEST_URL, LAST_PORT = 2000, 65535
 #: Seconds that an answer's body may take once its status is known: only its beginning is shown.
 BODY_TIME = 1.0
 #: Seconds for one address of a name, where there is another.
@@ -225,7 +225,8 @@ def _parts(url: str) -> httpx.URL | None:
         host = parts.raw_host
     except (httpx.InvalidURL, ValueError):
         return None
-    return parts if host and parts.is_absolute_url else None
+    plain = host and parts.is_absolute_url and (parts.port is None or 0 < parts.port <= LAST_PORT)
+    return parts if plain else None
 
 
 def _is_name(host: str) -> bool:
@@ -243,9 +244,11 @@ def _header(answer: httpcore.Response, name: bytes) -> str | None:
 
 
 def _error_of(error: Exception) -> str:
-    # httpcore tells of TLS as of any connection, and keeps the cause.
-    cause = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
-    return next(code for code, kinds in FAILURES if isinstance(cause, kinds))
+    # httpcore tells of TLS as of any connection, and keeps what it was.
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__context__
+    return next(code for code, kinds in FAILURES if isinstance(cause or error, kinds))
 
 
 def _shown(body: bytes) -> str:

@@ -7,10 +7,17 @@ from domain.control.models import AskedRun, Process, Switch, Timetable
 from domain.discounts.models import DiscountCustomer, Redemption, StoredDiscount
 from domain.events.models import Event, EventCursor, EventOutbox, EventTimes
 from domain.inventory.models import Hold, Location, Movement, Stock, StockAudit
+from domain.jobs.bulk_models import BulkRun
 from domain.jobs.models import Job, LedgerMark
 from domain.jobs.pool_models import PoolSlot, PoolTurn
 from domain.media.models import MediaGarbage, MediaMark, MediaUsage, Medium
-from domain.notifications.models import FanOutProgress, ReadMarks, StoredPreferences, Subscription
+from domain.notifications.models import (
+    FanOutProgress,
+    ReadMarks,
+    StoredPreferences,
+    Subscriber,
+    Subscription,
+)
 from domain.notifications.webhooks_models import WebhookDelivery, WebhookEndpoint, WebhookMark
 from domain.orders.models import Completion, Order, Payment
 from domain.orders.quotes import Quote
@@ -23,8 +30,8 @@ MODELS = (
     Account, ApiKey, Session, SigningKey, Event, EventCursor, EventOutbox, EventTimes, Hold, Job, LedgerMark,
     Movement, Order, Payment, PriceChange, Product, SearchChanges, SkuRow, Stock, StockAudit, Location,
     RefusedRow, Transfer, DiscountCustomer, Redemption, StoredDiscount, CheckoutTable, StoredCart, Quote,
-    Completion, AuditEntry, PoolSlot, PoolTurn,
+    Completion, AuditEntry, BulkRun, PoolSlot, PoolTurn,
     MediaGarbage, MediaMark, MediaUsage, Medium, AskedRun, Process, Switch, Timetable,
-    FanOutProgress, ReadMarks, StoredPreferences, Subscription,
+    FanOutProgress, ReadMarks, StoredPreferences, Subscriber, Subscription,
     WebhookDelivery, WebhookEndpoint, WebhookMark,
 )  # fmt: skip

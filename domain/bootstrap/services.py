@@ -20,6 +20,7 @@ from domain.inventory.placing import Placing
 from domain.inventory.reservations import Reservations
 from domain.inventory.service import Inventory
 from domain.jobs.aside import SetAside
+from domain.jobs.desk import JobDesk
 from domain.jobs.feeding import Feeder
 from domain.jobs.meter import Meter
 from domain.jobs.relay import Relay
@@ -35,6 +36,7 @@ from domain.notifications.subscriptions import Subscriptions
 from domain.notifications.webhooks import Webhooks
 from domain.orders.cart_views import CartViews
 from domain.orders.checkout import Checkout
+from domain.orders.desk import OrderDesk
 from domain.orders.fulfilment import Fulfilment
 from domain.orders.notices import Notices
 from domain.orders.payments import OrderPayments
@@ -110,6 +112,7 @@ class Services:
     inbox: Inbox
     inventory: Inventory
     jobs: Jobs
+    job_desk: JobDesk
     feeder: Feeder
     leadership: Leadership
     meter: Meter
@@ -121,6 +124,7 @@ class Services:
     fulfilment: Fulfilment
     notices: Notices
     refunds: Refunds
+    order_desk: OrderDesk
     order_placing: Placing[OrderFacts]
     orders: Orders
     post: Post

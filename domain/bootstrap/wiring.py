@@ -29,6 +29,7 @@ from domain.inventory.service import Inventory
 from domain.inventory.strategies import strategy_named
 from domain.jobs.aside import SetAside
 from domain.jobs.deaths import Deaths
+from domain.jobs.desk import job_desk
 from domain.jobs.dispatch import Dispatcher
 from domain.jobs.fairness import FairShare
 from domain.jobs.feeding import Feeder
@@ -43,6 +44,7 @@ from domain.notifications.webhooks import Webhooks
 from domain.observe import hot_log
 from domain.orders.cart_views import CartViews
 from domain.orders.checkout import Checkout
+from domain.orders.desk import order_desk
 from domain.orders.life import life
 from domain.orders.payment_ends import PaymentEnds
 from domain.orders.payments import OrderPayments
@@ -94,6 +96,10 @@ def wire(
     desk = control(
         queue=ports.queue, pubsub=ports.pubsub, jobs=jobs, audit_log=AuditLog(**shared), pings=pings,
         heartbeat=settings.deployment.heartbeat, **shared,
+    )  # fmt: skip
+    ops_jobs = job_desk(
+        jobs=jobs, runs=runs, dispatcher=dispatcher, events=events, audit_log=AuditLog(**shared),
+        settings=settings.jobs, **shared,
     )  # fmt: skip
     relay = Relay(
         queue=ports.queue, dispatcher=dispatcher, signals=signals, deaths=deaths, settings=settings.jobs,
@@ -148,6 +154,11 @@ def wire(
         settings, events=events, holds=holds, locks=ports.locks, allocation=allocation, payments=payments,
         provider=ports.provider, ends=ends, **shared,
     )  # fmt: skip
+    orders = Orders(holds=holds, jobs=jobs, **shared)
+    ops_orders = order_desk(
+        desk=ops_jobs, relay=relay, orders=orders, holds=holds, events=events,
+        audit_log=AuditLog(**shared), paused=desk.queues.paused, settings=settings.jobs, **shared,
+    )  # fmt: skip
     return Services(
         settings=settings,
         clock=clock,
@@ -173,6 +184,7 @@ def wire(
             **shared,
         ),
         jobs=jobs,
+        job_desk=ops_jobs,
         feeder=Feeder(queue=ports.queue, dispatcher=dispatcher, settings=settings.jobs, **shared),
         leadership=ports.leadership,
         meter=meter,
@@ -190,7 +202,8 @@ def wire(
         notices=after.notices,
         refunds=after.refunds,
         order_placing=Placing(order_placing.placement(), **placing),
-        orders=Orders(holds=holds, jobs=jobs, **shared),
+        orders=orders,
+        order_desk=ops_orders,
         post=told.post,
         preferences=told.preferences,
         products=products,

@@ -93,14 +93,19 @@ class Pools:
         return (await self._database[SLOTS].delete_many({"_id": {"$lt": before}})).deleted_count
 
     async def _look(self, queues: Sequence[PoolQueue]) -> list[PoolReport]:
-        end = self._end()
-        slots = await self._slots(end - _HOUR, end)
+        end, now = self._end(), slot_of(self._clock()) + SLOT_SECONDS
+        slots = await self._slots(end - _HOUR, now)
         reached = {str(row["_id"]): int(row["turn"]) async for row in self._database[TURNS].find({})}
         return [
             report(
                 each.pool,
                 await self._backlog(each, reached.get(each.pool, 0)),
-                Windows(*(_flow(slots, each.pool, end, seconds) for seconds in (60, 300, _HOUR))),
+                Windows(
+                    recent=_flow(slots, each.pool, now, _MINUTE),
+                    minute=_flow(slots, each.pool, end, _MINUTE),
+                    five=_flow(slots, each.pool, end, 5 * _MINUTE),
+                    hour=_flow(slots, each.pool, end, _HOUR),
+                ),
                 target=self._settings.target(each.pool),
                 largest_batch=self._largest_batch,
             )

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from domain.changes import Doc
-from domain.jobs.commands import Command, NewerPayload
+from domain.jobs.commands import Command, NewerPayload, versioned_kind
 from domain.jobs.rules import QUEUED, fingerprint, step
+from domain.ports import JobMessage
 from domain.values import new_id
 
 
@@ -45,6 +46,17 @@ def new_job(
         "request_id": request_id,
         "subject": subject or job_id,
     }
+
+
+def message_of(job: Mapping[str, Any], *, express: bool = False) -> JobMessage:
+    """The pointer that goes over the broker."""
+    return JobMessage(
+        job_id=job["_id"],
+        kind=versioned_kind(job["kind"], job.get("version", 1)),
+        pool=job["pool"],
+        request_id=job.get("request_id"),
+        express=express,
+    )
 
 
 def same_request(stored: Mapping[str, Any], repeated: Mapping[str, Any], command: Command) -> bool:

@@ -1,7 +1,7 @@
 """Cancelling a job, with what its end means to others, in one transaction."""
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from domain.changes import Changes, Database, Doc, GuardFailed
 from domain.errors import JobFinished, JobRunning, NotFound, TryAgain
@@ -36,18 +36,41 @@ class Cancelling:
 
     async def cancel(self, job_id: str, *, owner: str | None, by: str, reason: str | None = None) -> Doc:
         """As `Jobs.cancel`, which has the rules."""
+        # A job that is settled in batches has its effect with its end, and never an attempt.
+        untouched: Doc = {"state": {"$in": [QUEUED, DEAD]}, "attempt_id": None}
+        query: Doc = {"_id": job_id}
+        query |= {"$or": [untouched, {"state": DEAD}]} if owner is None else {"owner": owner, **untouched}
+        job = await self._cancel(query, owner, by, reason, {})
+        _require_cancelled(job)
+        return job
+
+    async def discard(self, job_id: str, *, by: str, bulk_id: str, reason: str | None = None) -> Doc:
+        """Cancels a dead job for a bulk run of ops. Done twice, it is one end: its history names the run.
+
+        Raises NotFound, JobRunning, and JobFinished.
+        """
+        job = await self._cancel({"_id": job_id, "state": DEAD}, None, by, reason, {"bulk": bulk_id})
+        if not any(line.get("bulk") == bulk_id for line in job.get("history") or ()):
+            _require_cancelled(job)
+            raise JobFinished(job=job_id, state=job["state"])
+        return job
+
+    async def _cancel(
+        self, query: Doc, owner: str | None, by: str, reason: str | None, facts: Mapping[str, Any]
+    ) -> Doc:
+        """The job as it is then, whether or not the query found it."""
         note = f"by {by}: {reason}" if reason else f"by {by}"
         for _ in range(TRIES):
-            job = await self._find(job_id, owner)
+            job = await self._find(query["_id"], owner)
             hook = self._hooks.get(job["kind"])
+            line = {**step(CANCELLED, self._clock(), note), **facts}
             try:
-                cancelled = await self._try(job_id, owner, note, list(hook(job, reason)) if hook else [])
+                cancelled = await self._try(query, line, list(hook(job, reason)) if hook else [])
             except GuardFailed:
                 continue
-            job = await self._find(job_id, owner)
+            job = await self._find(query["_id"], owner)
             if cancelled:
                 self._signals.ended([job])
-            _require_cancelled(job)
             return job
         msg = "others kept recording events of the same account"
         raise TryAgain(msg)
@@ -58,17 +81,10 @@ class Cancelling:
             raise NotFound(job=job_id)
         return job
 
-    async def _try(self, job_id: str, owner: str | None, note: str, events: Sequence[NewEvent]) -> bool:
+    async def _try(self, query: Doc, line: Doc, events: Sequence[NewEvent]) -> bool:
         """Whether the job was one to cancel. Raises GuardFailed where only an event's number was taken."""
-        now, changes = self._clock(), Changes()
-        # A job that is settled in batches has its effect with its end, and never an attempt.
-        untouched: Doc = {"state": {"$in": [QUEUED, DEAD]}, "attempt_id": None}
-        query: Doc = {"_id": job_id}
-        query |= {"$or": [untouched, {"state": DEAD}]} if owner is None else {"owner": owner, **untouched}
-        update = {
-            "$set": {"state": CANCELLED, "finished_at": now},
-            "$push": {"history": step(CANCELLED, now, note)},
-        }
+        now, changes = line["at"], Changes()
+        update = {"$set": {"state": CANCELLED, "finished_at": now}, "$push": {"history": line}}
         changes.update(JOBS, query, update, expect=1, name=_GUARD)
         owners = [event.account_id for event in events]
         cursors = await self._events.cursors(owners) if owners else {}

@@ -1,17 +1,17 @@
 """Doing a job before the others that wait.
 
-A message that is in a queue stays where it is, and RabbitMQ's priorities act on what has not been fetched yet,
-where the queue was declared with them. So the job is sent once more, by the pool's express queue, which the same
-workers consume: it waits only for what they have in hand and have fetched. Whichever message comes first does
-the job; the other finds it done.
+A message in a queue stays where it is, and priorities of RabbitMQ act only on queues that were declared
+with them, before a message is fetched. So the job is sent once more, by the pool's express queue, which the
+same workers consume: it waits only for what they have in hand and have fetched. Whichever message comes first
+does the job; the other finds it done.
 """
 
 from domain.changes import Database, Doc
 from domain.errors import JobFinished, JobRunning, NotFound
+from domain.jobs.acceptance import message_of
 from domain.jobs.dispatch import Dispatcher
 from domain.jobs.models import JOBS
 from domain.jobs.rules import FINAL, QUEUED, step
-from domain.jobs.service import message_of
 from domain.settings import Jobs as JobSettings
 from domain.values import Clock
 

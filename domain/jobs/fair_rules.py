@@ -1,7 +1,7 @@
 """Turns: in which order the jobs of many accounts are sent to a pool. Pure.
 
-A job that waits for its turn is stored as unsent, with a time in a far future that nobody else uses: its turn,
-in milliseconds. So the ledger's index of waiting jobs finds the jobs of one turn, and costs nothing more.
+A job that waits for its turn is stored as unsent, with a time in a far future that nobody else uses: its
+turn, in milliseconds. So the ledger's index of waiting jobs finds the jobs of a turn, and no write costs more.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def next_place(last: Place | None, *, reached: int) -> Place:
 
 
 def next_room(room: int, *, ready: int) -> int:
-    """How far to fill the queue: more where it was empty, for workers may have idled; less where half is left.
+    """How far to fill the queue: more where it was empty, as workers may have idled; less where half is left.
 
     A short queue is what lets a job that comes now be done soon.
     """

@@ -1,9 +1,9 @@
 """No account crowds the others out: past its share of a pool's queue, its jobs wait for their turn.
 
 What each account has in the queue is counted in the process, from what it sent and from what it is told has
-ended. So it is approximate: each process allows the share, ends that nobody told are forgotten after a while,
-and a restart begins at nothing. All of that only moves the moment from which an account's jobs wait; a job that
-waits is in the ledger, and the feeder sends it.
+ended. So it is approximate: each process allows the share, ends that nobody told are forgotten after a
+while, and a restart begins at nothing. All of that only moves the moment from which an account's jobs wait; a
+job that waits is in the ledger, and the feeder sends it.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class FairShare:
         return True
 
     async def hold(self, job: Doc) -> bool:
-        """For what `admits` has refused: gives the job its turn. False where it can be sent at once after all.
+        """For what `admits` has refused: gives the job its turn. False where it can be sent at once.
 
         Raises PyMongoError where the store is away.
         """

@@ -6,13 +6,13 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from domain.changes import Changes, Database, Doc
+from domain.jobs.acceptance import message_of
 from domain.jobs.commands import pools
 from domain.jobs.dispatch import Dispatcher
 from domain.jobs.fair_rules import HELD_FROM, LEAST_ROOM, next_room, turn_at, turn_of
 from domain.jobs.models import JOBS
 from domain.jobs.pool_models import TURNS
 from domain.jobs.rules import QUEUED
-from domain.jobs.service import message_of
 from domain.metrics import FED
 from domain.ports import JobQueue
 from domain.settings import Jobs as JobSettings

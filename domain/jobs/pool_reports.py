@@ -74,8 +74,12 @@ class PoolReport:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """What was counted in the last minute, five minutes and hour."""
+    """What was counted: in the last minute, up to now; and in the minute, the five and the hour before.
 
+    The first lacks what processes have yet to write down. It tells what a worker does, not how much comes.
+    """
+
+    recent: Flow
     minute: Flow
     five: Flow
     hour: Flow
@@ -86,7 +90,7 @@ def report(
 ) -> PoolReport:
     """Everything that is said of the pool."""
     minute, five = windows.minute, windows.five
-    seen = believed((minute, five, windows.hour))
+    seen = believed((windows.recent, five, windows.hour))
     rate = worker_rate(seen, largest_batch=largest_batch)
     arrivals = minute.per_second(minute.arrived)
     runs = minute if minute.runs else five
@@ -148,7 +152,7 @@ def _present(flow: Flow) -> int:
 
 
 def _threads_each(windows: Windows) -> float:
-    for flow in (windows.minute, windows.five, windows.hour):
+    for flow in (windows.recent, windows.five, windows.hour):
         if flow.worker_seconds:
             return flow.thread_seconds / flow.worker_seconds
     return 0.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 #: Upper bounds, in seconds, of the classes that run times are counted in; one more class is above the last.
-BOUNDS = tuple(0.005 * 2**power for power in range(19))
+BOUNDS: tuple[float, ...] = tuple(0.005 * (1 << power) for power in range(19))
 #: The share of its capacity that arrivals may take of a pool: past it, waits grow out of proportion.
 HEADROOM = 0.8
 #: How far what a pool does is carried beyond what was seen of it: an idle worker tells little of a busy one.

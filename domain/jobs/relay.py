@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from domain.changes import Changes, Database, Doc
+from domain.jobs.acceptance import message_of
 from domain.jobs.commands import pools
 from domain.jobs.deaths import Death, Deaths
 from domain.jobs.dispatch import Dispatcher
 from domain.jobs.fair_rules import HELD_FROM
 from domain.jobs.models import JOBS, PROGRESS_MARKS
 from domain.jobs.rules import COMPACTED, DEAD, QUEUED, RUNNING, step
-from domain.jobs.service import message_of
 from domain.jobs.signals import JobSignals
 from domain.metrics import RELAYED
 from domain.observe import logger

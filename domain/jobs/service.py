@@ -9,20 +9,19 @@ from pymongo.errors import AutoReconnect, BulkWriteError
 
 from domain.batching import Batcher
 from domain.changes import DUPLICATE_KEY, Changes, Database, Doc, GuardFailed
-from domain.errors import Conflict, IdempotencyKeyReused, JobNotReplayable, NotFound
+from domain.errors import IdempotencyKeyReused, NotFound
 from domain.events.service import Events
-from domain.jobs.acceptance import new_job, same_request
+from domain.jobs.acceptance import message_of, new_job, same_request
 from domain.jobs.cancelling import CancelHook, Cancelling
-from domain.jobs.commands import Command, versioned_kind
+from domain.jobs.commands import Command
 from domain.jobs.dispatch import Dispatcher
-from domain.jobs.fair_rules import HELD_FROM
 from domain.jobs.fairness import FairShare
 from domain.jobs.meter import Meter
 from domain.jobs.models import JOBS, Accepted
-from domain.jobs.rules import QUEUED, REPLAYABLE, fingerprint, replayed, step
+from domain.jobs.replaying import Replaying
+from domain.jobs.rules import QUEUED, fingerprint
 from domain.jobs.signals import JobSignals
 from domain.metrics import BATCH_SIZE
-from domain.ports import JobMessage
 from domain.settings import Jobs as JobSettings
 from domain.values import Clock, id_floor
 
@@ -32,9 +31,9 @@ OLDEST_OF = 50
 
 @dataclass(frozen=True, slots=True)
 class JobQuery:
-    """What ops look for; None stands for any."""
+    """Which of an owner's jobs; None stands for any."""
 
-    owner: str | None = None
+    owner: str
     state: str | None = None
     kind: str | None = None
     older_than: datetime | None = None
@@ -64,7 +63,11 @@ class Jobs:
         self._signals = signals
         self._settings = settings
         self._clock = clock
-        self._cancelling = Cancelling(database=database, signals=signals, events=events, clock=clock)
+        #: What bulk runs use, too.
+        self.replaying = Replaying(
+            database=database, dispatcher=dispatcher, signals=signals, settings=settings, clock=clock
+        )
+        self.cancelling = Cancelling(database=database, signals=signals, events=events, clock=clock)
         self._inserts: Batcher[Doc, Doc] = Batcher(
             self._insert, max_size=settings.max_batch, observe=BATCH_SIZE.labels("ledger").observe
         )
@@ -203,36 +206,18 @@ class Jobs:
 
         Raises NotFound, JobRunning, and JobFinished.
         """
-        return await self._cancelling.cancel(job_id, owner=owner, by=by, reason=reason)
+        return await self.cancelling.cancel(job_id, owner=owner, by=by, reason=reason)
 
     def on_cancel(self, kind: str, hook: CancelHook) -> None:
         """Registers what is told of a cancelled job of the kind, in the transaction that cancels it."""
-        self._cancelling.on_cancel(kind, hook)
+        self.cancelling.on_cancel(kind, hook)
 
-    async def replay(self, job_id: str, *, by: str) -> Doc:
+    async def replay(self, job_id: str, *, by: str, reason: str | None = None) -> Doc:
         """Runs a dead, failed or cancelled job again, under its own id: it stays one job with one effect.
 
         Raises NotFound, JobNotReplayable, and Conflict where the payload was compacted away.
         """
-        now = self._clock()
-        update = {
-            "$set": {
-                "state": QUEUED, "attempts": 0, "error": None, "started_at": None, "finished_at": None,
-                "dispatched_at": now, "failing_since": None,
-                "not_before": now + self._settings.resend_after,
-            },
-            "$push": {"history": step(QUEUED, now, replayed(by))},
-        }  # fmt: skip
-        query = {"_id": job_id, "state": {"$in": list(REPLAYABLE)}, "payload": {"$ne": None}}
-        changed = await self._database[JOBS].update_one(query, update)
-        job = await self.get(job_id, owner=None)
-        if not changed.matched_count:
-            if job.get("payload") is None:
-                raise Conflict(job=job_id, reason="its payload was compacted away")
-            raise JobNotReplayable(job=job_id, state=job["state"])
-        await self._signals.forget(job_id)
-        await self._dispatcher.send(message_of(job))
-        return job
+        return await self.replaying.replay(job_id, by=by, reason=reason)
 
     async def oldest(self, pool: str) -> datetime | None:
         """When the pool's longest waiting job was accepted; None where none waits."""
@@ -245,9 +230,3 @@ class Jobs:
         """Returns when nothing is on its way into the ledger or to the broker."""
         await self._inserts.drain()
         await self._dispatcher.drain()
-
-
-def message_of(job: Mapping[str, Any]) -> JobMessage:
-    """The pointer that goes over the broker."""
-    kind = versioned_kind(job["kind"], job.get("version", 1))
-    return JobMessage(job_id=job["_id"], kind=kind, pool=job["pool"], request_id=job.get("request_id"))

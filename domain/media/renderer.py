@@ -67,6 +67,7 @@ class Renderers:
         self._idle: list[_Renderer] = []
         self._limits = limits
         self._patience = patience
+        self._closed = False
 
     @classmethod
     def of(cls, settings: MediaSettings) -> Self:
@@ -86,11 +87,15 @@ class Renderers:
         try:
             yield renderer
         finally:
-            self._idle.append(renderer)
+            if self._closed:
+                await renderer.end()
+            else:
+                self._idle.append(renderer)
             self._places.release()
 
     async def close(self) -> None:
-        """Ends the processes that are idle. Idempotent."""
+        """Ends the processes that are idle, and the others with their picture. Idempotent."""
+        self._closed = True
         while self._idle:
             await self._idle.pop().end()
 

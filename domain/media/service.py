@@ -93,7 +93,7 @@ class Library:
             try:
                 await self._restore(medium, size)
             except GuardFailed as error:
-                if GUARD in error.guards:
+                if error.guards == (GUARD,):  # else it is another's by now
                     await self._quota.refused(medium["account_id"], size)
         raise TryAgain("others kept changing the same medium")
 

@@ -74,7 +74,7 @@ class Inbox:
         view = await self._view(account_id)
         floor = view.marks.upto if unread else 0
         entries: list[Entry] = []
-        reached = before if before is not None else view.last + 1
+        reached = view.last + 1 if before is None else min(before, view.last + 1)
         async for low, events in self._windows(account_id, reached, floor):
             for event in events:
                 if not view.shows(event, unread=unread):

@@ -9,6 +9,7 @@ from pymongo import ASCENDING, IndexModel
 READ_MARKS = "read_marks"
 PREFERENCES = "preferences"
 SUBSCRIPTIONS = "subscriptions"
+SUBSCRIBERS = "subscribers"
 FAN_OUT_PARTS = "fan_out_parts"
 
 
@@ -64,6 +65,18 @@ class Subscription(Document):
             IndexModel([("account_id", ASCENDING), ("_id", ASCENDING)], name="by_account"),
             IndexModel([("delete_at", ASCENDING)], name="ended", expireAfterSeconds=0),
         )
+
+
+class Subscriber(Document):
+    """An account that has subscribed. `revision` guards what begins: one at a time."""
+
+    id: str  # type: ignore[assignment]  # the account's id
+    revision: str
+
+    class Settings:
+        """Where."""
+
+        name = SUBSCRIBERS
 
 
 class FanOutProgress(Document):

@@ -72,7 +72,7 @@ KINDS: Mapping[str, Kind] = {
         "Order refused", "Your order {order_id} could not be accepted: {code}.", mail=True
     ),
     "order.reserved": Kind(
-        "Order reserved", "Your order {order_id} over {total} is held for you until it is paid."
+        "Order reserved", "Your order {order_id}{over_total} is held for you until it is paid."
     ),
     "payment.declined": Kind(
         "Payment declined", "Your payment of {amount} for order {order_id} was declined.{because}"
@@ -109,6 +109,7 @@ def facts(event: Mapping[str, Any]) -> Mapping[str, str]:
             found[name] = shown(Money(amount=data[name], currency=data["currency"]))
     phrases = {
         "because": f" Reason: {data['reason']}." if data.get("reason") else "",
+        "over_total": f" over {found['total']}" if "total" in found else "",
         "from_address": f" from the address {data['address']}" if data.get("address") else "",
         "tracking": f" {_tracking(data)}" if data.get("tracking_number") else "",
         "code": str(data.get("code", "")).replace("_", " "),

@@ -1,18 +1,19 @@
 """Accounts that wait for an event of the shop about one subject, such as `stock.back` of a SKU."""
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeAlias
 
 from pymongo.asynchronous.cursor import AsyncCursor
-from pymongo.errors import DuplicateKeyError
 
-from domain.changes import Database, Doc
+from domain.changes import Changes, Database, Doc, GuardFailed
 from domain.errors import NotFound, TryAgain
 from domain.notifications.errors import TooManySubscriptions
-from domain.notifications.models import SUBSCRIPTIONS
+from domain.notifications.models import SUBSCRIBERS, SUBSCRIPTIONS
 from domain.notifications.rules import MOST_SUBSCRIPTIONS, TOPICS, watch_of
-from domain.values import Clock
+from domain.values import Clock, new_id
 
 #: How often a subscription is tried again that ends or begins at the same time.
 TRIES = 8
@@ -25,6 +26,7 @@ class Subscriptions:
     """One per (account, topic, subject). One that is not lasting ends once its account was told."""
 
     def __init__(self, *, database: Database, clock: Clock, name_of: NameOf) -> None:
+        self._database = database
         self._rows = database[SUBSCRIPTIONS]
         self._clock = clock
         self._name_of = name_of
@@ -39,7 +41,8 @@ class Subscriptions:
         """
         _require_topic(topic)
         ident = id_of(account_id, topic, subject)
-        for _ in range(TRIES):
+        for tried in range(TRIES):
+            await asyncio.sleep(random.uniform(0, 0.02 * tried))
             query = {"_id": ident, "watch": {"$ne": None}}
             changed = await self._rows.update_one(query, {"$set": {"lasting": lasting}})
             if not changed.matched_count and not await self._begin(
@@ -52,32 +55,40 @@ class Subscriptions:
         raise TryAgain("the subscription keeps changing")
 
     async def _begin(self, account_id: str, topic: str, subject: str, *, lasting: bool) -> bool:
-        """Whether it began by this call; one that has ended begins again."""
+        """Whether it began by this call; one that has ended begins again.
+
+        Of an account's subscriptions that begin at once, one is first: so there are never too many.
+        """
         await self._name_of(topic, subject)
-        if len(await self.page(account_id, after=None, limit=MOST_SUBSCRIPTIONS)) >= MOST_SUBSCRIPTIONS:
+        ident, changes = id_of(account_id, topic, subject), Changes()
+        await self._one_at_a_time(changes, account_id)
+        if len(await self._active(account_id).to_list()) >= MOST_SUBSCRIPTIONS:
             raise TooManySubscriptions(most=MOST_SUBSCRIPTIONS)
-        ident = id_of(account_id, topic, subject)
         fields: Doc = {
             "account_id": account_id, "topic": topic, "subject": subject,
             "watch": watch_of(topic, subject), "lasting": lasting, "since": self._clock(),
             "told_at": None, "delete_at": None,
         }  # fmt: skip
-        again = await self._rows.update_one({"_id": ident, "watch": None}, {"$set": fields})
-        if not again.matched_count:
-            try:
-                await self._rows.insert_one({"_id": ident, **fields})
-            except DuplicateKeyError:
-                return False
-        await self._keep_within(account_id, ident)
+        if await self._rows.find_one({"_id": ident}, {"_id": 1}) is None:
+            changes.insert(SUBSCRIPTIONS, [{"_id": ident, **fields}], guard=True)
+        else:
+            ended = {"_id": ident, "watch": None}
+            changes.update(SUBSCRIPTIONS, ended, {"$set": fields}, expect=1, name="ended subscription")
+        try:
+            await changes.commit(self._database)
+        except GuardFailed:
+            return False
         return True
 
-    async def _keep_within(self, account_id: str, ident: str) -> None:
-        """Of many that begin at once, those past the limit do not stay. Raises TooManySubscriptions."""
-        rows = await self._active(account_id).to_list()
-        first = sorted(rows, key=lambda row: (row["since"], row["_id"]))[:MOST_SUBSCRIPTIONS]
-        if all(row["_id"] != ident for row in first) and any(row["_id"] == ident for row in rows):
-            await self._rows.delete_one({"_id": ident})
-            raise TooManySubscriptions(most=MOST_SUBSCRIPTIONS)
+    async def _one_at_a_time(self, changes: Changes, account_id: str) -> None:
+        """Nothing else of the account begins between what is read now and the transaction."""
+        row = await self._database[SUBSCRIBERS].find_one({"_id": account_id})
+        if row is None:
+            changes.insert(SUBSCRIBERS, [{"_id": account_id, "revision": new_id()}], guard=True)
+            return
+        seen = {"_id": account_id, "revision": row["revision"]}
+        update = {"$set": {"revision": new_id()}}
+        changes.update(SUBSCRIBERS, seen, update, expect=1, name="subscriber")
 
     async def unsubscribe(self, account_id: str, *, topic: str, subject: str) -> None:
         """Idempotent. Raises NotFound for a topic that there is not."""

@@ -10,8 +10,12 @@ from domain.errors import TryAgain
 
 #: Seconds for which an endpoint has to be asked to count as slow, until it answers faster.
 SLOW = 2.0
+#: What part of the places an endpoint has that is slow, or was not asked yet.
+PART = 4
 #: Seconds that a call waits which found no place, at least and at most.
 SHORTEST, LONGEST = 1.0, 300.0
+#: Calls come again in bursts, as the relay sends them. So each place takes no more than so many a second.
+RATE = 2.0
 #: Endpoints without a call on its way that are remembered.
 REMEMBERED = 10_000
 
@@ -21,19 +25,20 @@ class _Line:
     """The calls to one endpoint."""
 
     busy: int = 0
-    #: Seconds that the last one took.
-    seconds: float = 0.0
+    #: Seconds that the last one took; None before there was one.
+    seconds: float | None = None
     #: When, by the monotonic clock, the next one that finds no place is to come again.
     next_turn: float = 0.0
 
     @property
     def slow(self) -> bool:
-        return self.seconds > SLOW
+        return self.seconds is not None and self.seconds > SLOW
 
 
 class Places:
     """Places for calls: `each` per endpoint, and `slow` for all slow endpoints together.
 
+    An endpoint that is slow, or was not asked yet, has a quarter of its places.
     Nobody waits for a place. Who finds none is told when to come again: each a little later than the one
     before, as fast as places become free. So a thousand calls to an endpoint that hangs are not looked at a
     thousand times a second.
@@ -54,8 +59,9 @@ class Places:
         """A place until the call is over. Raises TryAgain, which counts as no attempt."""
         line = self._lines.setdefault(endpoint_id, _Line())
         slow = line.slow
-        if line.busy >= self._each or (slow and self._busy_with_slow >= self._slow):
-            raise TryAgain("no place", seconds=self._turn(line), patience=self._patience)
+        most = self._each if line.seconds is not None and not slow else max(1, self._each // PART)
+        if line.busy >= most or (slow and self._busy_with_slow >= self._slow):
+            raise TryAgain("no place", seconds=self._turn(line, most), patience=self._patience)
         began = self._clock()
         line.busy += 1
         self._busy_with_slow += slow
@@ -67,9 +73,9 @@ class Places:
             line.seconds = self._clock() - began
             self._forget()
 
-    def _turn(self, line: _Line) -> float:
+    def _turn(self, line: _Line, places: int) -> float:
         now = self._clock()
-        apart = max(line.seconds, 0.01) / self._each
+        apart = max(line.seconds or 0, 1 / RATE) / places
         line.next_turn = min(max(line.next_turn + apart, now + SHORTEST), now + LONGEST)
         return line.next_turn - now
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
 from domain.settings.forms import config, duration
@@ -76,6 +76,11 @@ class Media(BaseSettings):
         return forms
 
 
+def _in_lines(key: SecretStr) -> SecretStr:
+    """The key, which may be written in one line: environments often are."""
+    return SecretStr(key.get_secret_value().replace(r"\n", "\n"))
+
+
 class Cdn(BaseSettings):
     """CloudFront, or another CDN before the bucket."""
 
@@ -84,6 +89,6 @@ class Cdn(BaseSettings):
     url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$")
     #: The id of CloudFront's public key, and the RSA private key (PEM) that belongs to it: both or none.
     key_pair_id: str | None = Field(default=None, pattern=r"^[A-Z0-9]{1,64}$")
-    private_key: SecretStr | None = None
+    private_key: Annotated[SecretStr, AfterValidator(_in_lines)] | None = None
     #: How long a signed address can be used, if nobody asks for another time; S3 gives 7 days at most.
     link_time: Duration = Field(default=timedelta(hours=1), gt=timedelta(0), le=timedelta(days=7))

@@ -22,8 +22,8 @@ class Webhooks(BaseSettings):
     allow_loopback: bool = False
     #: The longest that one call may take, from looking up the name to the end of the answer.
     timeout: Duration = Field(default=timedelta(seconds=10), ge=timedelta(milliseconds=100))
-    #: Calls that one process has on their way to one endpoint.
-    concurrency: int = Field(default=4, ge=1, le=1000)
+    #: Calls that one process has on their way to one endpoint; a quarter of it while the endpoint is slow.
+    concurrency: int = Field(default=16, ge=1, le=1000)
     #: Calls that one process has on their way to all endpoints together that were slow to answer.
     slow_concurrency: int = Field(default=16, ge=1, le=1000)
     #: An endpoint is disabled after so many failures without a success between them, and not before so long.

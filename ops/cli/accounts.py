@@ -11,7 +11,7 @@ from domain.accounts.models import Account
 from domain.accounts.rules import normal_email
 from domain.bootstrap import Services
 from domain.values import Duration
-from ops.cli.shared import USAGE, AsJson, end, show, with_services
+from ops.cli.shared import USAGE, AsJson, end, entry, show, with_services
 
 app = typer.Typer(help="Accounts of ops people, and what accounts may do.", no_args_is_help=True)
 
@@ -30,7 +30,14 @@ def create_ops(
 ) -> None:
     """Create an account that may do everything. Asks for its password."""
     password = _password(from_stdin=password_stdin)
-    account = with_services(lambda services: services.accounts.create_ops(email, password))
+
+    async def work(services: Services) -> Account:
+        async with services.audit_log.acting(entry("accounts.create_ops", "account", email)) as act:
+            made = await services.accounts.create_ops(email, password)
+            act.after = _form(made)
+        return made
+
+    account = with_services(work)
     show(_form(account), f"created {account.email} ({account.id}), role {account.role}", as_json=as_json)
 
 
@@ -45,7 +52,13 @@ def grant(
 
     async def work(services: Services) -> Account | None:
         found = await services.accounts.directory.by_email(normal_email(email))
-        return found and await services.accounts.grant(found.id, scopes)
+        if found is None:
+            return None
+        noted = entry("accounts.grant", "account", found.id, before=_form(found))
+        async with services.audit_log.acting(noted) as act:
+            changed = await services.accounts.grant(found.id, scopes)
+            act.after = _form(changed)
+        return changed
 
     account = with_services(work)
     if account is None:
@@ -75,7 +88,11 @@ def rotate_key(
         end(f"{lead} is no duration such as 10m", code=USAGE)
 
     async def work(services: Services) -> datetime:
-        return await services.accounts.rotate_signing_key(lead=wait, at_once=at_once)
+        noted = entry("accounts.rotate_key", "signing_key", "at once" if at_once else "in turn")
+        async with services.audit_log.acting(noted) as act:
+            signs = await services.accounts.rotate_signing_key(lead=wait, at_once=at_once)
+            act.after = {"signs_from": signs.isoformat()}
+        return signs
 
     signs_from = with_services(work)
     show(

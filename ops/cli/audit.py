@@ -8,7 +8,7 @@ from domain.bootstrap import Services
 from domain.events.rules import rfc3339
 from domain.inventory.auditor import Audit
 from domain.inventory.evidence import Finding
-from ops.cli.shared import REFUSED, USAGE, AsJson, end, show, with_services
+from ops.cli.shared import REFUSED, USAGE, AsJson, end, entry, show, with_services
 
 #: Who repairs, where it is done on the server.
 ACTOR = "stockyard audit"
@@ -29,7 +29,11 @@ def audit(
 
     async def work(services: Services) -> Audit:
         if repair:
-            return await services.auditor.repair(sku, actor=ACTOR, reason=reason.strip())
+            noted = entry("stock.repair", "stock", sku or "all", reason=reason.strip())
+            async with services.audit_log.acting(noted) as act:
+                done = await services.auditor.repair(sku, actor=ACTOR, reason=reason.strip())
+                act.after = {"repaired": sorted(done.repaired)}
+            return done
         return await services.auditor.audit(sku)
 
     found = with_services(work)

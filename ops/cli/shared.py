@@ -110,7 +110,7 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         end("there is no terminal to ask: use --yes", code=USAGE)
-    if not typer.confirm(question):
+    if not typer.confirm(question, err=True):
         end("nothing was done")
 
 

@@ -20,6 +20,7 @@ from pymongo.errors import PyMongoError
 
 from ops import books
 from ops.bench import children
+from ops.environment import settings_of
 from ops.fleet import Fleet, FleetError, Member
 from ops.servers import Server
 from ops.soak.clients import Customers
@@ -145,7 +146,8 @@ def run_faults(
     )
     with contextlib.ExitStack() as closing:
         database = closing.enter_context(books.store(url, name))
-        locks = closing.enter_context(contextlib.closing(Locks(environment["STOCKYARD_REDIS_URL"])))
+        ttl = settings_of(environment).workers.lock_ttl
+        locks = closing.enter_context(contextlib.closing(Locks(environment["STOCKYARD_REDIS_URL"], ttl=ttl)))
         lookout = closing.enter_context(Lookout(database))
         customers = Customers(fleet.urls, shop["tokens"], sorted(stock), seed=seed, rate=rate)
         customers.start()

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 import redis
@@ -15,8 +16,8 @@ from ops.fleet import Member
 FROZEN, SURE = 0.15, 0.6
 #: Seconds between two looks, at most.
 PAUSE = 0.1
-#: A living holder renews its lock within a third of its 5 s: one that was not in this time has none.
-UNRENEWED = 2.2
+#: Seconds by which a living holder may be late with renewing its lock.
+LATE = 0.5
 #: Seconds of clocks that differ.
 SLACK = 0.2
 
@@ -53,7 +54,9 @@ class Locks:
     A batch takes the locks of its stock before it looks, and gives them back after its transaction.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, ttl: timedelta) -> None:
+        #: Seconds after which a lock that was not renewed has no holder that lives: they renew in a third of it.
+        self.unrenewed = ttl.total_seconds() / 3 + LATE
         self._redis: redis.Redis = redis.Redis.from_url(url, socket_timeout=1.0, decode_responses=True)
 
     def held(self) -> Held:
@@ -77,10 +80,10 @@ class Locks:
 def orphans(locks: Locks) -> int:
     """How many batches are in the hands of the dead: nobody renews their locks, nobody gives them back.
 
-    Takes `UNRENEWED` seconds to see.
+    Takes `locks.unrenewed` seconds to see.
     """
     before, began = locks.held(), time.monotonic()
-    time.sleep(UNRENEWED)
+    time.sleep(locks.unrenewed)
     after, seconds = locks.held(), time.monotonic() - began
     tokens = {
         token

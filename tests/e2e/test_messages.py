@@ -143,7 +143,7 @@ async def test_a_job_message_with_strange_arguments_is_put_aside(
     await the_next_order_works(town, ada)
 
 
-async def test_an_unknown_kind_is_put_aside_and_its_job_waits(town: Town, ada: Person, queue: Queue):
+async def test_a_job_of_an_unknown_kind_waits_for_a_newer_worker(town: Town, ada: Person, queue: Queue):
     job_id, now = new_id(), utcnow()
     job = {
         "_id": job_id, "kind": UNKNOWN, "pool": "orders", "owner": ada.id, "key": job_id, "fingerprint": "",
@@ -151,11 +151,15 @@ async def test_an_unknown_kind_is_put_aside_and_its_job_waits(town: Town, ada: P
         "request_id": None, "subject": job_id,
     }  # fmt: skip
     await town.collection("jobs").insert_one(job)
-    assert json.loads(await aside(queue))["args"] == [job_id]
-    await eventually(lambda: f"unknown kind '{UNKNOWN}'" in queue.news())
+    queue.put_job(UNKNOWN, job_id)
+    await eventually(lambda: "jobs wait for a newer worker" in queue.news())
+    queue.put_job(f"{UNKNOWN}@2", "00000000-0000-7000-8000-000000000000")
     await the_next_order_works(town, ada)
+    await eventually(lambda: queue.ready() == 0)
+    assert queue.put_aside() is None
     shown = await ada.get(f"/v1/jobs/{job_id}")
     assert (shown["state"], shown["attempts"]) == ("queued", 0)
+    assert [line["note"] for line in shown["history"]] == [f"waits for a worker that knows {UNKNOWN}"]
     assert (await ada.post(f"/v1/jobs/{job_id}/cancel"))["state"] == "cancelled"
 
 

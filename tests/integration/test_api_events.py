@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,16 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from api import stream
-from api.connection import Connection
 from domain.changes import Changes
 from domain.events.models import NewEvent
-from domain.events.rules import account_channel
+from domain.events.rules import SHOP, account_channel
 from domain.settings import Settings
 from domain.values import new_id
-from tests.api import Api, User, open_api
+from tests.api import Api, User, open_api, serving
 
 
 @pytest.fixture
@@ -30,16 +28,19 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
 
 async def happen(api: Api, user: User, count: int = 1, *, publish: bool = True) -> None:
     """So many events of the account, stored and, unless told otherwise, published."""
-    events = api.services.events
     for _ in range(count):
-        changes = Changes()
         order = {"order_id": new_id(), "state": "reserved", "currency": "USD"}
         new = [NewEvent(user.id, "order.reserved", order["order_id"], order)]
-        cursors = await events.cursors([user.id])
-        recorded = events.record(changes, new, cursors=cursors, at=api.services.clock())
-        await changes.commit(api.services.database)
-        if publish:
-            events.publish(recorded)
+        await record(api, new, publish=publish)
+
+
+async def record(api: Api, new: Sequence[NewEvent], *, publish: bool = True) -> None:
+    events, changes = api.services.events, Changes()
+    cursors = await events.cursors([event.account_id for event in new])
+    recorded = events.record(changes, new, cursors=cursors, at=api.services.clock())
+    await changes.commit(api.services.database)
+    if publish:
+        events.publish(recorded)
 
 
 async def test_events_are_replayed_after_a_seq(api: Api):
@@ -87,34 +88,11 @@ class Stream:
 
 
 @asynccontextmanager
-async def serving(api: Api) -> AsyncIterator[tuple[uvicorn.Server, str]]:
-    """The app behind a real server on loopback."""
-    config = uvicorn.Config(
-        api.app,
-        port=0,
-        http=Connection,
-        lifespan="off",
-        log_config=None,
-        proxy_headers=False,
-        timeout_graceful_shutdown=5,
-    )
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve())
-    async with asyncio.timeout(5):
-        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-            await asyncio.sleep(0.01)
-    try:
-        yield server, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await task
-
-
-@asynccontextmanager
-async def following(url: str, user: User, **headers: str) -> AsyncIterator[Stream]:
+async def following(url: str, user: User, *, of: str = "", **headers: str) -> AsyncIterator[Stream]:
+    path = f"/v1/stream?of={of}" if of else "/v1/stream"
     async with (
         httpx.AsyncClient(base_url=url) as client,
-        client.stream("GET", "/v1/stream", headers=user.headers() | headers) as answer,
+        client.stream("GET", path, headers=user.headers() | headers) as answer,
     ):
         assert answer.status_code == 200
         yield Stream(answer, answer.aiter_lines())
@@ -163,6 +141,32 @@ async def test_gaps_are_filled_and_repetitions_left_out(api: Api):
         await api.services.pubsub.publish([(account_channel(user.id), old)])
         await happen(api, user)
         assert await told.seqs(1) == [5]
+
+
+async def low(api: Api, count: int) -> None:
+    """So many events of the shop."""
+    level = {"sku": "A", "location": "main", "available": 1, "low_at": 2}
+    await record(api, [NewEvent(SHOP, "stock.low", "A", level)] * count)
+
+
+async def test_the_shops_stream_is_for_those_who_may_see_stock(api: Api):
+    clerk = api.user("inventory:read", scopes=frozenset())
+    await low(api, 2)
+    async with serving(api) as (_, url):
+        async with following(url, clerk, of="shop", **{"Last-Event-ID": "1"}) as told:
+            first = await told.next()
+            assert (first["id"], first["event"], first["data"]["source"]) == (
+                "2",
+                "stock.low",
+                "/accounts/shop",
+            )
+            await low(api, 2)
+            assert await told.seqs(2) == [3, 4]
+        for user, of, status in (
+            (clerk, "", 403), (api.user(), "shop", 403), (clerk, "everybody", 422), (clerk, "shop%00", 422),
+        ):  # fmt: skip
+            answer = await user.get("/v1/stream", params={"of": of} if of else {})
+            assert answer.status_code == status, of
 
 
 async def test_a_quiet_stream_beats_and_looks_into_the_store(api: Api, monkeypatch: pytest.MonkeyPatch):

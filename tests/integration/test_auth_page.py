@@ -1,6 +1,5 @@
 """The page on accounts and access: its requests are answered as it says, in their order."""
 
-import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from domain.accounts.service import RING_READ
 from domain.accounts.standing import CACHED
 from domain.settings import Auth, Settings
 from tests.api import Api, open_api
-from tests.curl import EXAMPLE, send, shows
+from tests.curl import follow, requests_of
 
 PAGE = (Path(__file__).parents[2] / "docs/auth.md").read_text(encoding="utf-8")
 
@@ -32,12 +31,11 @@ def learn(answer: httpx.Response, variables: dict[str, str]) -> None:
 
 async def run(api: Api) -> None:
     variables = {"OPS": api.user(scopes=SCOPES, role="ops").token}
-    for status, command, shown in EXAMPLE.findall(PAGE):
-        answer = await send(api.client, command, variables)
-        assert answer.status_code == int(status), (command, answer.text)
-        if shown:
-            assert shows(json.loads(shown), answer.json()), (command, answer.json())
+
+    async def learnt(answer: httpx.Response) -> None:
         learn(answer, variables)
+
+    await follow(api.client, PAGE, variables, after=learnt)
 
 
 async def test_every_request_is_answered_as_the_page_says(settings: Settings):
@@ -46,7 +44,7 @@ async def test_every_request_is_answered_as_the_page_says(settings: Settings):
 
 
 def test_every_request_is_an_example_with_an_answer():
-    assert len(EXAMPLE.findall(PAGE)) == PAGE.count("curl -") > 10
+    assert requests_of(PAGE) > 10
 
 
 def test_the_page_promises_what_the_code_keeps():

@@ -1,8 +1,6 @@
 """The pages on carts and checkout: their requests are answered as they say, in their order."""
 
-import json
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import httpx
@@ -11,7 +9,7 @@ import pytest
 from domain.settings import Settings
 from domain.values import Money
 from tests.api import Api, open_api
-from tests.curl import EXAMPLE, send, shows
+from tests.curl import follow, requests_of
 from tests.factories import set_price
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -28,9 +26,6 @@ def remember(variables: dict[str, str], answer: httpx.Response) -> None:
     """What later requests name."""
     body: dict[str, Any] = answer.json()
     path = answer.request.url.path
-    if "etag" in answer.headers:
-        variables["OLD_ETAG"] = variables.get("ETAG", "")
-        variables["ETAG"] = answer.headers["etag"]
     if "version" in body:
         variables["VERSION"] = body["version"]
     if path == "/v1/carts":
@@ -46,19 +41,19 @@ async def test_every_request_is_answered_as_the_page_says(settings: Settings, pa
     async with open_api(settings) as api:
         await stock(api)
         variables = {"TOKEN": api.user().token, "STAFF": api.user("catalog:write").token}
-        for status, command, shown in EXAMPLE.findall(PAGES[page]):
+
+        async def prepare(command: str) -> None:
             if "seen_price" in command:
                 await set_price(api.services, "CHAI-1", 390)
-            answer = await send(api.client, command, variables)
-            assert answer.status_code == int(status), (command, answer.text)
-            if shown:
-                expected = json.loads(Template(shown).safe_substitute(variables))
-                assert shows(expected, answer.json()), (command, answer.json())
+
+        async def go_on(answer: httpx.Response) -> None:
             remember(variables, answer)
             if answer.status_code == 202:
                 await api.settle(answer.json()["id"])
 
+        await follow(api.client, PAGES[page], variables, before=prepare, after=go_on)
+
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_request_is_an_example_with_an_answer(page: str):
-    assert len(EXAMPLE.findall(PAGES[page])) == PAGES[page].count("curl -") > 10
+    assert requests_of(PAGES[page]) > 10

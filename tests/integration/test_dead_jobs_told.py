@@ -1,4 +1,4 @@
-"""A job that is dead is told of, in the transaction that makes it so: to the shop, and to whose job it was."""
+"""A job that is dead is told of, in the transaction that makes it so: to the shop and to its owner."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from domain.values import new_id
 from tests.conftest import MovableClock
 from tests.factories import Shop
 from tests.fakes import FakeLocks
-from tests.transactions import LABELS, just_before_the_commit, lose_the_answer_of_the_commit
+from tests.transactions import LABELS, commit_whose_answer_is_lost, just_before_the_commit
 
 RELEASE = Release(reservation_id="r")
 
@@ -50,7 +50,7 @@ async def test_a_job_that_fails_for_the_last_time_is_told_of_once_without_its_fa
     assert await deaths(services, "ada") == []
     assert await fail(services, job_id)
     expected = {
-        "job_id": job_id, "kind": "inventory.release", "owner": "ada", "subject": None, "attempts": 5,
+        "job_id": job_id, "kind": "inventory.release", "owner": "ada", "subject": job_id, "attempts": 5,
         "code": "internal", "message": "The platform failed at this.",
     }  # fmt: skip
     assert await deaths(services, "ada") == await deaths(services, SHOP) == [expected]
@@ -112,13 +112,12 @@ async def test_one_that_was_taken_back_meanwhile_is_neither_dead_nor_told_of(
 
 
 @LABELS
-async def test_one_of_which_the_commits_answer_was_lost_is_told_of_once(
-    services: Services, monkeypatch: pytest.MonkeyPatch, label: str
-):
+async def test_one_of_which_the_commits_answer_was_lost_is_told_of_once(services: Services, label: str):
     job_id = await about_to_die(services)
-    with monkeypatch.context() as patch:
-        lose_the_answer_of_the_commit(patch, label)
-        assert await fail(services, job_id)
+    job = await services.runs.claim(job_id, kind=RELEASE.kind)
+    assert job is not None
+    with commit_whose_answer_is_lost(label):
+        assert await services.runs.retry(job, RuntimeError("fault"))
     assert [told["job_id"] for told in await deaths(services, SHOP)] == [job_id]
 
 

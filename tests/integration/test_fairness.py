@@ -12,7 +12,7 @@ from domain.jobs.fair_rules import QUANTUM, turn_of, waits_for_turn
 from domain.jobs.feeding import Feeder
 from domain.ports import QueueDepth
 from domain.settings import Settings
-from tests.api import Api, open_api
+from tests.api import ORDER, Api, User, open_api
 from tests.conftest import MovableClock
 from tests.factories import Shop, eventually
 from tests.fakes import FakeJobQueue
@@ -256,7 +256,7 @@ async def test_over_http_a_job_that_waits_for_its_turn_is_a_queued_job_that_can_
     async with open_api(settings) as api:
         await api.shop.stock(CHAI=100)
         ada = api.user()
-        ids = [(await placed(api, ada)) for _ in range(SHARE + 2)]
+        ids = [await placed(ada) for _ in range(SHARE + 2)]
         job = (await ada.get(f"/v1/jobs/{ids[-1]}")).json()
         assert (job["state"], job["not_before"]) == ("queued", None)
         assert (await ada.get(f"/v1/orders/{ids[-1]}")).json()["state"] == "pending"
@@ -265,9 +265,7 @@ async def test_over_http_a_job_that_waits_for_its_turn_is_a_queued_job_that_can_
         await eventually(lambda: _fed_all(api, 1))
 
 
-async def placed(api: Api, user) -> str:
-    from tests.api import ORDER
-
+async def placed(user: User) -> str:
     return str((await user.post("/v1/orders", ORDER)).json()["id"])
 
 

@@ -1,13 +1,14 @@
 """The page on imports and exports: its requests are answered as it says, and it names every column."""
 
-import json
 import re
 from pathlib import Path
+
+import httpx
 
 from domain.products.rows import COLUMNS
 from domain.settings import Settings
 from tests.api import open_api
-from tests.curl import EXAMPLE, send, shows
+from tests.curl import follow, requests_of
 
 PAGE = (Path(__file__).parents[2] / "docs/imports.md").read_text(encoding="utf-8")
 
@@ -15,18 +16,17 @@ PAGE = (Path(__file__).parents[2] / "docs/imports.md").read_text(encoding="utf-8
 async def test_every_request_is_answered_as_the_page_says(settings: Settings) -> None:
     async with open_api(settings) as api:
         variables = {"TOKEN": api.user("catalog:write").token}
-        for status, command, shown in EXAMPLE.findall(PAGE):
-            answer = await send(api.client, command, variables)
-            assert answer.status_code == int(status), (command, answer.text)
-            if shown:
-                assert shows(json.loads(shown), answer.json()), (command, answer.json())
+
+        async def work(answer: httpx.Response) -> None:
             if answer.status_code == 202:
                 variables["ID"] = answer.json()["id"]
                 await api.shop.work(variables["ID"])
 
+        await follow(api.client, PAGE, variables, after=work)
+
 
 def test_every_request_is_an_example_with_an_answer() -> None:
-    assert len(EXAMPLE.findall(PAGE)) == PAGE.count("curl -") == 6
+    assert requests_of(PAGE) == 6
 
 
 def test_every_column_is_explained() -> None:

@@ -1,6 +1,5 @@
 """The page on stock: its requests are answered as it says, and what it lists is the code's."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from domain.inventory.strategies import STRATEGIES, Offer
 from domain.settings import Settings
 from tests.api import open_api
-from tests.curl import EXAMPLE, send, shows
+from tests.curl import follow, requests_of
 
 PAGE = (Path(__file__).parents[2] / "docs/inventory.md").read_text(encoding="utf-8")
 
@@ -17,19 +16,12 @@ async def test_every_request_is_answered_as_the_page_says(settings: Settings):
     async with open_api(settings) as api:
         await api.shop.stock(**{"CHAI-1": 0})
         user = api.user("inventory:read", "inventory:write", "ops:read", "ops:write")
-        variables = {"TOKEN": user.token}
-        for status, command, shown in EXAMPLE.findall(PAGE):
-            answer = await send(api.client, command, variables)
-            assert answer.status_code == int(status), (command, answer.text)
-            if shown:
-                assert shows(json.loads(shown), answer.json()), (command, answer.json())
-            if "etag" in answer.headers:
-                variables["ETAG"] = answer.headers["etag"]
+        await follow(api.client, PAGE, {"TOKEN": user.token})
         await api.shop.check_books()
 
 
 def test_every_request_is_an_example_with_an_answer():
-    assert len(EXAMPLE.findall(PAGE)) == PAGE.count("curl -") > 10
+    assert requests_of(PAGE) > 10
 
 
 def test_every_strategy_is_listed():

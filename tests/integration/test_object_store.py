@@ -99,6 +99,17 @@ async def test_deleting_twice_is_deleting_once(party: Party) -> None:
     assert await party.store.size("k") is None
 
 
+async def test_keys_are_listed_page_by_page_in_order(party: Party) -> None:
+    assert list(await party.store.listing("a/")) == []
+    for key in ("a/1", "a/2", "a/3", "b/1"):
+        await party.store.put(key, pieces(key.encode()), content_type=PLAIN)
+    first = await party.store.listing("a/", limit=2)
+    assert [(found.key, found.size) for found in first] == [("a/1", 3), ("a/2", 3)]
+    assert [found.key for found in await party.store.listing("a/", after="a/2")] == ["a/3"]
+    assert [found.key for found in await party.store.listing("a/", after="a/15", limit=1)] == ["a/2"]
+    assert list(await party.store.listing("a/", after="a/3")) == []
+
+
 async def test_a_body_that_breaks_off_is_not_stored(party: Party) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"half"
@@ -113,6 +124,7 @@ async def test_a_store_that_is_away_says_so(party: Party) -> None:
     for call in (
         party.away.put("k", pieces(b"x"), content_type=PLAIN),
         party.away.size("k"),
+        party.away.listing("k"),
         party.away.delete(["k"]),
         party.away.ping(),
         read(party.away, "k"),

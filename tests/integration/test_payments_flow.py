@@ -25,6 +25,8 @@ from tests.factories import Shop
 from tests.transactions import LABELS, commit_whose_answer_is_lost
 
 Step = Callable[[], Awaitable[Any]]
+#: Events that tell of payments.
+TOLD = ("order.paid", "payment.declined", "payment.voided", "payment.refunded")
 
 
 async def nothing() -> None:
@@ -96,6 +98,15 @@ async def check_money(shop: Shop) -> None:
     assert "authorised" not in {charge["status"] for charge in charges.values()}
     for key, payment in payments.items():
         assert payment["state"] == charges[key]["status"], payment
+    told = [row async for row in database["events"].find({"type": {"$in": list(TOLD)}}).sort("_id")]
+    assert sorted((row["subject"], row["type"]) for row in told if row["type"] != "order.paid") == sorted(
+        (key, f"payment.{payment['state']}")
+        for key, payment in payments.items()
+        if payment["state"] != "captured"
+    )
+    assert {row["subject"]: row["data"]["payment_id"] for row in told if row["type"] == "order.paid"} == {
+        payments[key]["order_id"]: key for key, charge in charges.items() if charge["status"] == "captured"
+    }
 
 
 async def pay(shop: Shop, order_id: str, *, payment_id: str = "", source: str = "sandbox:approve") -> Any:
@@ -157,6 +168,17 @@ async def test_a_declined_order_stays_reserved_and_can_be_paid_otherwise(shop: S
     assert declined["error"]["detail"]["reason"] == "declined_by_issuer"
     assert (await shop.order(order["id"]))["state"] == "reserved"
     await check_money(shop)
+    *_, told = await shop.services.events.after("ada", 0, limit=10)
+    assert (told["type"], told["data"]) == (
+        "payment.declined",
+        {
+            "payment_id": declined["_id"],
+            "order_id": order["id"],
+            "amount": 1000,
+            "currency": "USD",
+            "reason": "declined_by_issuer",
+        },
+    )
     assert (await pay(shop, order["id"]))["order_state"] == "paid"
     assert [each["state"] for each in (await shop.order(order["id"]))["payments"]] == ["declined", "captured"]
     await check_money(shop)

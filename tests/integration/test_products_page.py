@@ -1,6 +1,5 @@
 """The page on products: its requests are answered as it says, and its tables are the code's."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from domain.products import registry
 from domain.products.rules import TRANSITIONS
 from domain.settings import Settings
 from tests.api import open_api
-from tests.curl import EXAMPLE, send, shows
+from tests.curl import follow, requests_of
 
 PAGE = (Path(__file__).parents[2] / "docs/products.md").read_text(encoding="utf-8")
 CODE = re.compile(r"`(\w+)`")
@@ -22,18 +21,11 @@ def rows(mark: str) -> list[list[list[str]]]:
 
 async def test_every_request_is_answered_as_the_page_says(settings: Settings):
     async with open_api(settings) as api:
-        variables = {"TOKEN": api.user("catalog:write").token}
-        for status, command, shown in EXAMPLE.findall(PAGE):
-            answer = await send(api.client, command, variables)
-            assert answer.status_code == int(status), (command, answer.text)
-            if shown:
-                assert shows(json.loads(shown), answer.json()), (command, answer.json())
-            if "etag" in answer.headers:
-                variables["ETAG"] = answer.headers["etag"]
+        await follow(api.client, PAGE, {"TOKEN": api.user("catalog:write").token})
 
 
 def test_every_request_is_an_example_with_an_answer():
-    assert len(EXAMPLE.findall(PAGE)) == PAGE.count("curl -") >= 10
+    assert requests_of(PAGE) >= 10
 
 
 def test_every_type_is_listed_with_its_attributes():

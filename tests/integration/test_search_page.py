@@ -1,30 +1,24 @@
 """The page on searching: its requests are answered as it says, and its lists are the code's."""
 
 import inspect
-import json
 import re
 from pathlib import Path
 
 from domain.products import builder, search, types  # noqa: F401 - fills the registry
 from domain.settings import Settings
 from tests.api import open_api
-from tests.curl import EXAMPLE, send, shows
+from tests.curl import follow, requests_of
 
 PAGE = (Path(__file__).parents[2] / "docs/search.md").read_text(encoding="utf-8")
 
 
 async def test_every_request_is_answered_as_the_page_says(settings: Settings):
     async with open_api(settings) as api:
-        variables = {"TOKEN": api.user("catalog:write").token}
-        for status, command, shown in EXAMPLE.findall(PAGE):
-            answer = await send(api.client, command, variables)
-            assert answer.status_code == int(status), (command, answer.text)
-            if shown:
-                assert shows(json.loads(shown), answer.json()), (command, answer.json())
+        await follow(api.client, PAGE, {"TOKEN": api.user("catalog:write").token})
 
 
 def test_every_request_is_an_example_with_an_answer():
-    assert len(EXAMPLE.findall(PAGE)) == PAGE.count("curl -") >= 7
+    assert requests_of(PAGE) >= 7
 
 
 def test_every_rule_is_listed():

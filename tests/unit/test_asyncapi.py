@@ -14,6 +14,8 @@ from domain.events import registry
 from domain.events.models import NewEvent
 from domain.events.rules import SHOP, messages
 from domain.events.service import _document
+from domain.orders.rules import PENDING
+from domain.orders.states import TRANSITIONS
 from domain.values import utcnow
 
 OFFICIAL = Path(__file__).parents[1] / "data/asyncapi-3.0.0.json.gz"
@@ -56,6 +58,11 @@ def test_every_reference_leads_somewhere():
     assert len(found) > 100
     for reference in found:
         assert resolved(reference), reference
+
+
+def test_every_state_that_an_order_comes_to_is_told():
+    states = {each.target for each in TRANSITIONS} - {PENDING}
+    assert {f"order.{state}" for state in states} <= set(KINDS)
 
 
 def test_every_feature_that_has_events_declares_them():

@@ -64,6 +64,11 @@ def test_facts_of_an_event_are_shown_as_people_read_them():
     assert told.text == "Your order o-1 was cancelled. Reason: {nothing}."
 
 
+def test_what_an_event_does_not_have_leaves_no_gap():
+    told = notice({"type": "order.reserved", "subject": "o-1", "data": {"order_id": "o-1", "late": True}})
+    assert told.text == "Your order o-1 is held for you until it is paid."
+
+
 # -- preferences --
 
 

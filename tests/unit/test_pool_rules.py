@@ -35,7 +35,7 @@ BATCHES = Flow(
 
 
 def said(backlog: Backlog, flow: Flow = PICTURES, *, hour: Flow | None = None) -> PoolReport:
-    windows = Windows(flow, replace(flow, seconds=300), hour or replace(flow, seconds=3600))
+    windows = Windows(flow, flow, replace(flow, seconds=300), hour or replace(flow, seconds=3600))
     return report("media", backlog, windows, target=TARGET, largest_batch=64)
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from domain.accounts.keyring import new_pem
 from domain.settings import Settings
@@ -46,6 +48,7 @@ def test_production_starts_with_secrets_of_its_own():
         ("STOCKYARD_API_CORS_ORIGINS", '["*"]', "STOCKYARD_API_CORS_ORIGINS lets every page in"),
         ("STOCKYARD_API_CORS_ORIGINS", '["http://shop.example"]', "pages without TLS"),
         ("STOCKYARD_LOG_LEVEL", "DEBUG", "STOCKYARD_LOG_LEVEL is DEBUG"),
+        ("STOCKYARD_CDN_URL", "http://cdn.example", "STOCKYARD_CDN_URL delivers without TLS"),
     ],
 )
 def test_production_refuses(name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch):
@@ -93,6 +96,21 @@ def test_what_cannot_be_used_is_refused_everywhere(
         assert name in refusal()
         assert said in refusal()
         assert "s3cret" not in refusal()
+
+
+def test_a_cdn_signs_with_a_whole_key_pair_or_not_at_all(monkeypatch: pytest.MonkeyPatch):
+    rsa = generate_private_key(65537, 2048)
+    pem = rsa.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    monkeypatch.setenv("STOCKYARD_CDN_PRIVATE_KEY", pem.replace("\n", r"\n"))
+    assert "STOCKYARD_CDN_KEY_PAIR_ID and STOCKYARD_CDN_PRIVATE_KEY are set both, or none" in refusal()
+    assert "STOCKYARD_CDN_URL is missing" in refusal()
+    monkeypatch.setenv("STOCKYARD_CDN_KEY_PAIR_ID", "K2JCJMDEHXQW5F")
+    monkeypatch.setenv("STOCKYARD_CDN_URL", "https://cdn.example")
+    assert load_settings().cdn.key_pair_id == "K2JCJMDEHXQW5F"
+    monkeypatch.setenv("STOCKYARD_CDN_PRIVATE_KEY", KEY)
+    assert "STOCKYARD_CDN_PRIVATE_KEY is no RSA private key" in refusal()
+    monkeypatch.delenv("STOCKYARD_CDN_PRIVATE_KEY")
+    assert "are set both, or none" in refusal()
 
 
 def test_a_file_of_settings_that_is_no_text_is_said_in_a_line(tmp_path: Path):

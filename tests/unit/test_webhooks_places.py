@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from domain.errors import TryAgain
-from domain.notifications.webhooks_places import LONGEST, SHORTEST, SLOW, Places
+from domain.notifications.webhooks_places import LONGEST, RATE, SHORTEST, SLOW, Places
 
 PATIENCE = timedelta(days=7)
 
@@ -29,8 +29,12 @@ def call(known: Places, endpoint_id: str, watch: Watch, seconds: float) -> None:
 
 
 def test_an_endpoint_has_so_many_places_and_another_its_own():
-    known = places(Watch())
-    with known.taken("a"), known.taken("a"):
+    watch = Watch()
+    known = places(watch, each=8)
+    call(known, "a", watch, 0.1)
+    with ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(known.taken("a"))
         with pytest.raises(TryAgain) as refused, known.taken("a"):
             pass
         with known.taken("b"):
@@ -38,6 +42,41 @@ def test_an_endpoint_has_so_many_places_and_another_its_own():
     assert refused.value.patience == PATIENCE
     with known.taken("a"):
         pass
+
+
+def test_an_endpoint_that_is_slow_or_unknown_has_a_quarter_of_the_places():
+    watch = Watch()
+    known = places(watch, each=8, slow=100)
+
+    def fit() -> int:
+        with ExitStack() as stack:
+            for taken in range(20):
+                try:
+                    stack.enter_context(known.taken("a"))
+                except TryAgain:
+                    return taken
+        return 20
+
+    assert fit() == 2
+    call(known, "a", watch, 0.1)
+    assert fit() == 8
+    call(known, "a", watch, SLOW + 1)
+    assert fit() == 2
+
+
+def test_calls_to_a_fast_endpoint_come_again_no_faster_than_they_fit():
+    watch = Watch()
+    known = places(watch, each=8)
+    call(known, "a", watch, 0.01)
+    with ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(known.taken("a"))
+        turns = []
+        for _ in range(33):
+            with pytest.raises(TryAgain) as refused, known.taken("a"):
+                pass
+            turns.append(refused.value.seconds)
+    assert turns[-1] - turns[0] == pytest.approx(32 / (8 * RATE))
 
 
 def test_a_place_is_free_again_after_a_call_that_raised():
@@ -50,7 +89,7 @@ def test_a_place_is_free_again_after_a_call_that_raised():
 
 def test_those_without_a_place_come_again_one_after_the_other():
     watch = Watch()
-    known = places(watch)
+    known = places(watch, each=8)
     call(known, "a", watch, 10)
     turns = []
     with known.taken("a"), known.taken("a"):
@@ -67,7 +106,7 @@ def test_those_without_a_place_come_again_one_after_the_other():
 
 def test_slow_endpoints_share_places_until_they_are_faster():
     watch = Watch()
-    known = places(watch)
+    known = places(watch, each=8)
     for endpoint in ("a", "b", "c"):
         call(known, endpoint, watch, SLOW + 1)
     with ExitStack() as stack:

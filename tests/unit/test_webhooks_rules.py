@@ -74,7 +74,7 @@ def test_the_body_is_the_envelope_and_its_signature_is_the_standards():
 
 
 def test_every_secret_that_signs_has_a_signature():
-    endpoint = {
+    endpoint: dict[str, Any] = {
         "secret": rules.new_secret(),
         "old_secrets": [
             {"secret": rules.new_secret(), "until": utcnow() + timedelta(hours=1)},
