@@ -17,21 +17,33 @@ class Stopping:
     """Whether this process is about to stop. Made on its event loop."""
 
     def __init__(self) -> None:
-        self._told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._now = False
+        #: One for each `first_of`: to leave one that all share would take time with their number.
+        self._waiting: dict[int, asyncio.Future[None]] = {}
 
     def set(self) -> None:
         """Idempotent. Ends every `first_of`."""
-        if not self._told.done():
-            self._told.set_result(None)
+        self._now = True
+        for told in self._waiting.values():
+            if not told.done():
+                told.set_result(None)
 
     @property
     def now(self) -> bool:
         """Whether it was set."""
-        return self._told.done()
+        return self._now
 
     async def first_of(self, tasks: Iterable[asyncio.Future[Any]], *, seconds: float | None = None) -> None:
         """Returns when one of the tasks is done, when the process is to stop, or after `seconds`."""
-        await asyncio.wait({*tasks, self._told}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if self._now:
+            return
+        told = self._loop.create_future()
+        self._waiting[id(told)] = told
+        try:
+            await asyncio.wait({*tasks, told}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            del self._waiting[id(told)]
 
 
 async def find_job(request: Request, caller: Caller, job_id: str, *, wait: float) -> dict[str, Any] | None:

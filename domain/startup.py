@@ -78,14 +78,25 @@ def unfit(settings: Settings) -> Iterator[str]:
             break
     if "*" in settings.api.cors_origins:
         yield "STOCKYARD_API_CORS_ORIGINS lets every page in"
-    if any(origin.startswith("http://") for origin in settings.api.cors_origins):
-        yield "STOCKYARD_API_CORS_ORIGINS trusts pages without TLS"
+    yield from _in_the_clear(settings)
     if settings.webhooks.allow_loopback:
         yield "STOCKYARD_WEBHOOKS_ALLOW_LOOPBACK lets webhooks reach this host"
-    if settings.cdn.url is not None and settings.cdn.url.startswith("http://"):
-        yield "STOCKYARD_CDN_URL delivers without TLS"
     if settings.log.level == "DEBUG":
         yield "STOCKYARD_LOG_LEVEL is DEBUG, which may log what is secret"
+
+
+def _in_the_clear(settings: Settings) -> Iterator[str]:
+    """What leaves this machine, or comes to it, without TLS."""
+    if any(origin.startswith("http://") for origin in settings.api.cors_origins):
+        yield "STOCKYARD_API_CORS_ORIGINS trusts pages without TLS"
+    if settings.cdn.url is not None and settings.cdn.url.startswith("http://"):
+        yield "STOCKYARD_CDN_URL delivers without TLS"
+    if settings.mail.host and settings.mail.security == "none" and not _is_loopback(settings.mail.host):
+        yield "STOCKYARD_MAIL_SECURITY sends mail in the clear"
+
+
+def _is_loopback(host: str) -> bool:
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def unreadable(error: ValueError) -> Iterator[str]:

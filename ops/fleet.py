@@ -132,6 +132,7 @@ class Fleet:
       apis, schedulers: how many of each.
       pools: worker processes by pool.
       ports: the APIs' ports; free ones where there are none.
+      consoles: the consoles' ports, 0 for a free one; none where there are none.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class Fleet:
         pools: Mapping[str, int] | None = None,
         schedulers: int = 1,
         ports: Iterable[int] = (),
+        consoles: Iterable[int] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._environment = dict(environment)
@@ -152,16 +154,22 @@ class Fleet:
         counts = {"orders": 1, "inventory": 1} if pools is None else pools
         self.workers = [self._worker(pool, n) for pool, count in counts.items() for n in range(count)]
         self.schedulers = [self._scheduler(n) for n in range(schedulers)]
+        self.consoles = [self._console(n, port or free_port()) for n, port in enumerate(consoles)]
 
     @property
     def members(self) -> list[Member]:
         """Every process: workers before APIs, so that no job finds nobody who knows its kind."""
-        return [*self.workers, *self.schedulers, *self.apis]
+        return [*self.workers, *self.schedulers, *self.consoles, *self.apis]
 
     @property
     def urls(self) -> list[str]:
         """The APIs' base URLs."""
         return [api.ready_url.removesuffix("/healthz") for api in self.apis]
+
+    @property
+    def console_urls(self) -> list[str]:
+        """Where the consoles are."""
+        return [console.ready_url.removesuffix("/healthz") + "/ops" for console in self.consoles]
 
     def start(self) -> Self:
         """Starts all that does not run, and waits until all work; stops them all when one does not."""
@@ -193,6 +201,10 @@ class Fleet:
     def _api(self, number: int, port: int) -> Member:
         own = {"STOCKYARD_API_HOST": LOOPBACK, "STOCKYARD_API_PORT": str(port)}
         return self._member(f"api-{number}", ("api",), own, port)
+
+    def _console(self, number: int, port: int) -> Member:
+        own = {"STOCKYARD_CONSOLE_HOST": LOOPBACK, "STOCKYARD_CONSOLE_PORT": str(port)}
+        return self._member(f"console-{number}", ("api.console",), own, port)
 
     def _worker(self, pool: str, number: int) -> Member:
         port = free_port()

@@ -67,7 +67,7 @@ async def begin_upload(
     responses=problems(404, 409),
     summary="A fresh address for an upload",
 )
-async def get_address(media_id: Id, caller: Uploader) -> Response:
+async def get_address(media_id: str, caller: Uploader) -> Response:
     """Where the bytes go, once more: an address is good for some minutes."""
     return json(_address(await caller.services.media.uploads.address(media_id, owner=caller.account_id)))
 
@@ -80,7 +80,7 @@ async def get_address(media_id: Id, caller: Uploader) -> Response:
     openapi_extra=KEYED,
     summary="Say that an upload is there",
 )
-async def complete_upload(media_id: Id, caller: Uploader, key: IdempotencyKey, told: Told) -> Response:
+async def complete_upload(media_id: str, caller: Uploader, key: IdempotencyKey, told: Told) -> Response:
     """A worker looks at the bytes and makes renditions. Of an upload in parts, the body has their ETags."""
     job = await caller.services.media.uploads.complete(
         media_id,
@@ -114,7 +114,7 @@ async def list_media(
 
 
 @routes.get("/media/{media_id}", response_model=MediumView, responses=problems(404), summary="One medium")
-async def get_medium(media_id: Id, caller: Viewer) -> Response:
+async def get_medium(media_id: str, caller: Viewer) -> Response:
     """Its state, why it failed if it did, and its renditions with their addresses."""
     return await _shown(caller, await caller.services.media.library.get(media_id, owner=_reach(caller)))
 
@@ -126,7 +126,7 @@ async def get_medium(media_id: Id, caller: Viewer) -> Response:
     summary="A signed address of the original",
 )
 async def make_link(
-    media_id: Id, caller: Viewer, form: Annotated[NewLink, Depends(JsonBody(NewLink, LINKS, required=False))]
+    media_id: str, caller: Viewer, form: Annotated[NewLink, Depends(JsonBody(NewLink, LINKS, required=False))]
 ) -> Response:
     """Whoever has the address reads the original until it ends. Nothing is kept of it."""
     medium = await caller.services.media.library.get(media_id, owner=_reach(caller))
@@ -140,7 +140,7 @@ async def make_link(
 @routes.delete(
     "/media/{media_id}", response_model=MediumView, responses=problems(404, 409), summary="Delete a medium"
 )
-async def delete_medium(media_id: Id, caller: Uploader) -> Response:
+async def delete_medium(media_id: str, caller: Uploader) -> Response:
     """Gone for good at `kept_until`, and not before. Refused while a product shows it. Idempotent."""
     return await _shown(
         caller, await caller.services.media.library.delete(media_id, owner=caller.owner("catalog:write"))
@@ -153,7 +153,7 @@ async def delete_medium(media_id: Id, caller: Uploader) -> Response:
     responses=problems(404, 409),
     summary="Bring a deleted medium back",
 )
-async def restore_medium(media_id: Id, caller: Uploader) -> Response:
+async def restore_medium(media_id: str, caller: Uploader) -> Response:
     """As it was when it was deleted. One that is not deleted stays as it is, so it can be sent again."""
     return await _shown(
         caller, await caller.services.media.library.restore(media_id, owner=caller.owner("catalog:write"))

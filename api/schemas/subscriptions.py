@@ -19,12 +19,13 @@ class Subscribe(Wire):
 
 
 class SubscriptionView(Shown):
-    """What an account waits for, and since when."""
+    """What an account waits for, and since when; when it was told last, where it lasts."""
 
     topic: str
     subject: str
     lasting: bool
     since: Timestamp
+    told_at: Timestamp | None = None
 
     model_config = ConfigDict(json_schema_extra={"examples": [_SUBSCRIPTION]})
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyvips
 
-from domain.media.renditions import ENCODINGS, Form, Step, steps
+from domain.media.renditions import ENCODINGS, ROOM, Form, Step, steps
 
 #: Formats that are taken: libvips' name of the loader's class, and its function.
 FORMATS = {
@@ -111,7 +111,7 @@ def _render(path: Path, folder: Path, found: Found, forms: Sequence[Form]) -> It
     needed = {step.source for step in planned}
     kept: dict[str, pyvips.Image] = {}
     for step in planned:
-        source = kept[step.source] if step.source else _load(path, found.format, step.scale)
+        source = kept[step.source] if step.source else _load(path, found, step.scale)
         image = _resized(source, step, found)
         if step.source is None:
             # libvips has made CMYK into sRGB to resize it, by its profile.
@@ -131,12 +131,14 @@ def _source(path: Path) -> pyvips.Source:
     return pyvips.Source.new_from_file(str(path))
 
 
-def _load(path: Path, kind: str, scale: float) -> pyvips.Image:
-    """Rows as they are read. libjpeg decodes no more than an eighth of the picture where that is enough."""
+def _load(path: Path, found: Found, scale: float) -> pyvips.Image:
+    """Rows as they are read; by decoders that can, no bigger than they are needed."""
     options: dict[str, Any] = {"access": "sequential", "fail_on": "error"}
-    if kind == "jpeg":
+    if found.format == "jpeg":
         options["shrink"] = next(shrink for shrink in (8, 4, 2, 1) if shrink * scale <= 1)
-    return getattr(pyvips.Image, FORMATS[kind][1])(_source(path), **options)
+    elif found.format == "webp" and found.frames == 1:
+        options["scale"] = min(1.0, ROOM * scale)
+    return getattr(pyvips.Image, FORMATS[found.format][1])(_source(path), **options)
 
 
 def _resized(image: pyvips.Image, step: Step, found: Found) -> pyvips.Image:

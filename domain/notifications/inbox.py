@@ -12,7 +12,6 @@ from domain.errors import Invalid, TryAgain
 from domain.events.models import EVENTS
 from domain.events.service import Events
 from domain.notifications.models import READ_MARKS
-from domain.notifications.notices import KINDS
 from domain.notifications.preferences import Preferences
 from domain.notifications.rules import Choices, Marks, wanted
 from domain.values import new_id
@@ -110,8 +109,8 @@ class Inbox:
         rows = self._database[READ_MARKS]
         row = await rows.find_one({"_id": account_id})
         marks = _marks(row)
-        begins = max(marks.upto, upto)
-        after = marks.add(seqs, upto=upto, unseen=await self._unseen(account_id, begins))
+        hidden = await self._hidden(account_id, max(marks.upto, upto))
+        after = marks.add(seqs, upto=upto, hidden=hidden)
         if after == marks:
             return True
         fields = {"upto": after.upto, "beyond": sorted(after.beyond), "revision": new_id()}
@@ -124,11 +123,12 @@ class Inbox:
         query = {"_id": account_id, "revision": row["revision"]}
         return (await rows.update_one(query, {"$set": fields})).matched_count == 1
 
-    async def _unseen(self, account_id: str, after: int) -> set[int]:
-        """The next seqs that no inbox shows, whatever the account chooses."""
+    async def _hidden(self, account_id: str, after: int) -> set[int]:
+        """The next seqs that the account's inbox does not show."""
         query = {"account_id": account_id, "seq": {"$gt": after, "$lte": after + WINDOW}}
+        choices = (await self._preferences.of(account_id)).choices
         rows = self._database[EVENTS].find(query, {"type": 1, "seq": 1})
-        return {row["seq"] async for row in rows if row["type"] not in KINDS}
+        return {row["seq"] async for row in rows if not wanted(choices, row["type"], "inbox")}
 
     async def _view(self, account_id: str) -> _View:
         chosen, row, last = await asyncio.gather(

@@ -85,10 +85,10 @@ class Marks:
         """Whether it is read."""
         return seq <= self.upto or seq in self.beyond
 
-    def add(self, seqs: Iterable[int], *, upto: int = 0, unseen: Collection[int] = ()) -> Self:
-        """With these read, too. `unseen` are seqs that no inbox shows: they do not keep the mark back."""
+    def add(self, seqs: Iterable[int], *, upto: int = 0, hidden: Collection[int] = ()) -> Self:
+        """With these read, too. `hidden` are seqs that the inbox does not show: they keep no mark back."""
         read, mark = self.beyond.union(seqs), max(self.upto, upto)
-        while mark + 1 in read or mark + 1 in unseen:
+        while mark + 1 in read or mark + 1 in hidden:
             mark += 1
         left = sorted(seq for seq in read if seq > mark)
         if len(left) > MOST_BEYOND:

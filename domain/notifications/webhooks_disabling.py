@@ -11,8 +11,11 @@ from domain.notifications.webhooks_endpoints import TRIES, marking
 from domain.notifications.webhooks_known import KnownEndpoints
 from domain.notifications.webhooks_models import ENDPOINTS
 from domain.notifications.webhooks_rules import FAILING
+from domain.observe import logger
 from domain.settings import Webhooks as WebhookSettings
 from domain.values import Clock, new_id
+
+log = logger(__name__)
 
 
 class Disabling:
@@ -48,6 +51,7 @@ class Disabling:
                 await changes.commit(self._database)
             except GuardFailed:
                 continue
+            log.info("a webhook endpoint was disabled", endpoint=endpoint_id, reason=reason)
             self._events.publish(recorded)
             await self._known.forget()
             return True

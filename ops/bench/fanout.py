@@ -46,10 +46,8 @@ class Round:
     told: float
 
 
-async def measure(services: Services, *, subscribers: int) -> Round:
-    """One event to so many accounts that never had any. Raises RuntimeError where one was not told once."""
-    sku = f"FAN-{new_id()}"
-    await _subscribe(services, sku, subscribers)
+async def measure(services: Services, sku: str, *, subscribers: int) -> Round:
+    """One event to so many accounts, which wait for it and never had any."""
     channel = f"stockyard:events:{TOPICS[TOPIC]}"
     async with services.pubsub.subscribe(channel) as heard:
         began = time.perf_counter()
@@ -60,11 +58,12 @@ async def measure(services: Services, *, subscribers: int) -> Round:
                 await asyncio.sleep(0.1)
             stored = time.perf_counter() - began
             told = await listening
-    await _check(services, sku, subscribers)
     return Round(stored=stored, told=told - began)
 
 
-async def _subscribe(services: Services, sku: str, count: int) -> None:
+async def _subscribe(services: Services, count: int) -> str:
+    """A SKU that so many new accounts wait for."""
+    sku = f"FAN-{new_id()}"
     now, accounts = services.clock(), [new_id() for _ in range(count)]
     rows = [
         {
@@ -75,6 +74,7 @@ async def _subscribe(services: Services, sku: str, count: int) -> None:
     ]  # fmt: skip
     for start in range(0, count, PART):
         await services.database[SUBSCRIPTIONS].insert_many(rows[start : start + PART], ordered=False)
+    return sku
 
 
 async def _happen(services: Services, sku: str) -> str:
@@ -111,6 +111,7 @@ async def _told(services: Services, event_id: str) -> int:
 
 
 async def _check(services: Services, sku: str, count: int) -> None:
+    """Raises RuntimeError where an account was not told once."""
     rows = await services.database[EVENTS].find({"subject": sku, "type": TOPICS[TOPIC]}).to_list()
     accounts = {row["account_id"] for row in rows}
     if len(rows) != count or len(accounts) != count:
@@ -124,10 +125,13 @@ async def measure_all(stack: Stack, asked: argparse.Namespace) -> dict[str, obje
         async with open_services(settings_of(environment)) as services:
             workers = [worker.pid for worker in fleet.workers]
             groups = {"worker": workers, "store": [stack.mongo.pid] if stack.mongo.pid else []}
+            skus = [await _subscribe(services, asked.subscribers) for _ in range(asked.rounds)]
             idle, before = watch.rss_mb(workers), watch.cpu_seconds(groups)
-            rounds = [await measure(services, subscribers=asked.subscribers) for _ in range(asked.rounds)]
+            rounds = [await measure(services, sku, subscribers=asked.subscribers) for sku in skus]
             used = watch.cpu_seconds(groups)
             busy = [_peak_mb(pid) for pid in workers]
+            for sku in skus:
+                await _check(services, sku, asked.subscribers)
     each = 1000 / (asked.subscribers * asked.rounds)
     return {
         "seconds_to_stored": _spread([each.stored for each in rounds]),

@@ -126,7 +126,9 @@ async def measure(platform: Platform, *, clients: int, events: int) -> dict[str,
         (opened,) = watch.rss_mb(pids)
         await asyncio.sleep(QUIET)
         (idle,) = watch.rss_mb(pids)
+        used = watch.cpu_seconds({"api": pids})["api"]
         took = [delay for _ in range(events) for delay in await delays(services, streams)]
+        used = watch.cpu_seconds({"api": pids})["api"] - used
         (told,) = watch.rss_mb(pids)
         for stream in streams:
             stream.writer.close()
@@ -142,6 +144,7 @@ async def measure(platform: Platform, *, clients: int, events: int) -> dict[str,
             "p99": tidy(percentile(took, 99)),
             "longest": tidy(max(took)),
         },
+        "api_cpu_ms": tidy(used / events * 1000),
         "target_mb": TARGET * clients / 1000,
         "machine": watch.machine(),
     }
@@ -175,10 +178,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         stack.down()
     memory, delay = outcome["memory_mb"], outcome["delay_ms"]
+    used = {"CPU": outcome["api_cpu_ms"]}
     print(
         f"{asked.clients:,} streams on one API process; memory in MB, then milliseconds until all were told"
     )
-    print(*(f"  {name:10}{value:10.1f}" for name, value in (memory | delay).items()), sep="\n")  # type: ignore[operator]
+    print(*(f"  {name:10}{value:10.1f}" for name, value in (memory | delay | used).items()), sep="\n")  # type: ignore[operator]
     print(json.dumps(outcome))
     return 1 if outcome["more_mb"] > outcome["target_mb"] else 0  # type: ignore[operator]
 

@@ -27,6 +27,8 @@ TARGET_RATE, TARGET_MEMORY = 2.0, 0.5
 ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 #: Pictures of a PNG round, as a part of those of JPEG: they are larger.
 PNG_PART = 5
+#: The longest that one child may take, in seconds.
+PATIENCE = 3600.0
 ROWS = (
     ("pictures/s", "rate"),
     ("peak memory, MB", "peak_mb"),
@@ -59,7 +61,8 @@ def measure(folder: Path, pictures: int, rounds: int) -> dict[str, Any]:
     forms = [form.model_dump() for form in Media().renditions]
     found: dict[str, Any] = {}
     for kind, count in (("jpeg", pictures), ("png", max(1, pictures // PNG_PART))):
-        paths = ask("media_child", {"make": count, "kind": kind, "folder": str(folder)})["paths"]
+        wanted = {"make": count, "kind": kind, "folder": str(folder)}
+        paths = ask("media_child", wanted, patience=PATIENCE)["paths"]
         size = mean(Path(path).stat().st_size for path in paths) / watch.MEGABYTE
         figures = _rounds(paths, forms, rounds)
         print(f"{count} pictures of 12 megapixels, {kind.upper()} of {size:.1f} MB each, {rounds} rounds")
@@ -81,7 +84,7 @@ def _rounds(paths: Sequence[str], forms: Sequence[dict[str, Any]], rounds: int) 
         for contender in CONTENDERS:
             asked = {"by": contender, "paths": paths, "forms": forms}
             environment = ENVIRONMENT if contender == "stockyard" else {}
-            for name, value in ask("media_child", asked, environment, patience=3600).items():
+            for name, value in ask("media_child", asked, environment, patience=PATIENCE).items():
                 figures.add(f"{contender}_{name}", value)
     return figures
 

@@ -45,17 +45,21 @@ def make(folder: Path, count: int, kind: str) -> list[str]:
     slope = (across[0] * 200 / WIDTH).bandjoin(
         [across[1] * 200 / HEIGHT, (across[0] + across[1]) * 200 / (WIDTH + HEIGHT)]
     )
+    width, height = WIDTH + count, HEIGHT + count
+    grain = pyvips.Image.black(width, height)
+    for seed, (speck, strength) in enumerate(NOISE):
+        size = (-(-width // speck) + 1, -(-height // speck) + 1)
+        noise = pyvips.Image.gaussnoise(*size, sigma=strength, mean=0, seed=seed)
+        grown = noise.resize(speck, kernel="cubic") if speck > 1 else noise
+        grain = grain + grown.crop(0, 0, width, height)
+    grain = grain.copy_memory()
     paths = []
     for number in range(count):
-        image = slope
-        for index, (speck, strength) in enumerate(NOISE):
-            size = (-(-WIDTH // speck) + 1, -(-HEIGHT // speck) + 1)
-            noise = pyvips.Image.gaussnoise(*size, sigma=strength, mean=0, seed=number * 10 + index)
-            grown = noise.resize(speck, kernel="cubic") if speck > 1 else noise
-            image = image + grown.crop(0, 0, WIDTH, HEIGHT)
+        # No two are alike, as the specks are elsewhere.
+        image = (slope + grain.crop(number, count - number, WIDTH, HEIGHT)).cast("uchar")
         paths.append(str(folder / f"{number}.{kind}"))
         options = {"Q": JPEG_QUALITY} if kind == "jpeg" else {"compression": 4}
-        image.cast("uchar").copy(interpretation="srgb").write_to_file(paths[-1], **options)
+        image.copy(interpretation="srgb").write_to_file(paths[-1], **options)
     return paths
 
 

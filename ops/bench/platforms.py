@@ -13,11 +13,12 @@ from pymongo import MongoClient
 from ops.bench import children
 from ops.fleet import Fleet
 
-#: What every measured process runs with: nothing expires meanwhile, and logs stay quiet.
+#: What every measured process runs with: nothing expires, nothing waits for its turn, and logs stay quiet.
 SETTINGS = {
     "STOCKYARD_LOG_LEVEL": "WARNING",
     "STOCKYARD_AUTH_ACCESS_TTL": "12h",
     "STOCKYARD_ORDERS_HOLD_TIME": "24h",
+    "STOCKYARD_POOLS_FAIR_SHARE": "1000000",
 }
 #: Units of each SKU: more than any run takes.
 PLENTY = 100_000_000

@@ -55,7 +55,7 @@ class Locks:
     """
 
     def __init__(self, url: str, *, ttl: timedelta) -> None:
-        #: Seconds after which a lock that was not renewed has no holder that lives: they renew in a third of it.
+        #: Seconds after which a lock that was not renewed has no holder that lives.
         self.unrenewed = ttl.total_seconds() / 3 + LATE
         self._redis: redis.Redis = redis.Redis.from_url(url, socket_timeout=1.0, decode_responses=True)
 

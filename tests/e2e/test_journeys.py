@@ -203,12 +203,12 @@ async def test_ops_replays_a_dead_job(town: Town):
     dead = await ada.done(broken)
     assert (dead["state"], dead["attempts"]) == ("dead", 2)
     assert dead["error"]["code"] == "internal"
-    listed = await town.ops.get("/v1/jobs?state=dead")
+    listed = await town.ops.get("/v1/ops/jobs?state=dead")
     assert broken in [each["id"] for each in listed["jobs"]]
-    assert (await ada.send(f"/v1/jobs/{broken}/replay")).status_code == 403
+    assert (await ada.send(f"/v1/ops/jobs/{broken}/replay")).status_code == 403
     mended = {"$set": {"payload": {"order_id": order["id"]}}}
     await town.collection("jobs").update_one({"_id": broken}, mended)
-    await town.ops.post(f"/v1/jobs/{broken}/replay")
+    await town.ops.post(f"/v1/ops/jobs/{broken}/replay")
     again = await ada.done(broken)
     assert again["state"] == "succeeded"
     assert [each["state"] for each in again["history"]].count("running") == 3

@@ -121,6 +121,16 @@ async def test_entries_are_read_one_by_one_or_up_to_one(api: Api):
     assert (await unread(ada), await seqs(ada, unread="true")) == (0, [])
 
 
+async def test_what_the_inbox_does_not_show_keeps_no_mark_back(api: Api):
+    ada = api.user()
+    await happen(api.services, *(each(ada.id) for _ in range(3) for each in (paid, held)))
+    assert await mark(ada, seqs=[3, 5]) == 204
+    assert await mark(ada, seqs=[1]) == 204
+    row = await api.services.database["read_marks"].find_one({"_id": ada.id})
+    assert row is not None
+    assert (row["upto"], row["beyond"]) == (6, [])
+
+
 async def test_marks_of_many_requests_at_once_are_all_kept(api: Api):
     ada = api.user()
     await happen(api.services, *(paid(ada.id) for _ in range(6)))

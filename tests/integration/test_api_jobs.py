@@ -49,12 +49,13 @@ async def test_a_job_is_cancelled_by_its_owner_and_replayed_by_ops(api: Api):
     for _ in range(2):
         cancelled = await owner.post(f"/v1/jobs/{job_id}/cancel")
         assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
-    assert (await owner.post(f"/v1/jobs/{job_id}/replay")).status_code == 403
-    replayed = await ops.post(f"/v1/jobs/{job_id}/replay")
+    assert (await owner.post(f"/v1/ops/jobs/{job_id}/replay")).status_code == 403
+    replayed = await ops.post(f"/v1/ops/jobs/{job_id}/replay")
     assert (replayed.status_code, replayed.json()["state"]) == (200, "queued")
-    again = await ops.post(f"/v1/jobs/{job_id}/replay")
+    again = await ops.post(f"/v1/ops/jobs/{job_id}/replay")
     assert (again.status_code, again.json()["code"]) == (409, "job_not_replayable")
-    assert (await ops.post(f"/v1/jobs/{job_id}/cancel")).json()["state"] == "cancelled"
+    assert (await ops.post(f"/v1/jobs/{job_id}/cancel")).status_code == 404
+    assert (await ops.post(f"/v1/ops/jobs/{job_id}/cancel")).json()["state"] == "cancelled"
 
 
 async def test_jobs_are_found_by_state_kind_and_age(api: Api):
@@ -64,7 +65,7 @@ async def test_jobs_are_found_by_state_kind_and_age(api: Api):
     await owner.post(f"/v1/jobs/{placed[0]}/cancel")
 
     async def ids(**query: str) -> list[str]:
-        answer = await ops.get("/v1/jobs", params=query)
+        answer = await ops.get("/v1/ops/jobs", params=query)
         return [job["id"] for job in answer.json()["jobs"]]
 
     assert await ids() == [held, *placed[::-1]]
@@ -73,10 +74,12 @@ async def test_jobs_are_found_by_state_kind_and_age(api: Api):
     assert await ids(state="queued", kind="orders.place") == placed[:0:-1]
     assert await ids(older_than="15m") == []
     assert await ids(older_than="0ms") == [held, *placed[::-1]]
-    first = (await ops.get("/v1/jobs", params={"limit": 2})).json()
+    first = (await ops.get("/v1/ops/jobs", params={"limit": 2})).json()
     assert [job["id"] for job in first["jobs"]] == [held, placed[2]]
     assert await ids(cursor=first["next_cursor"]) == placed[1::-1]
-    assert (await api.user().get("/v1/jobs")).json()["jobs"] == []
+    assert (await ops.get("/v1/jobs")).json()["jobs"] == []
+    own = (await owner.get("/v1/jobs", params={"state": "queued", "kind": "orders.place"})).json()["jobs"]
+    assert [job["id"] for job in own] == placed[:0:-1]
 
 
 async def test_a_filter_that_makes_no_sense_is_refused(api: Api, subtests: pytest.Subtests):
@@ -89,7 +92,7 @@ async def test_a_filter_that_makes_no_sense_is_refused(api: Api, subtests: pytes
     ]
     for query in cases:
         with subtests.test(query=str(query)[:80]):
-            answer = await api.user("ops:read").get("/v1/jobs", params=query)
+            answer = await api.user("ops:read").get("/v1/ops/jobs", params=query)
             assert (answer.status_code, answer.json()["code"]) == (422, "validation_error")
             assert answer.json()["errors"][0]["field"] == f"query.{next(iter(query))}"
 

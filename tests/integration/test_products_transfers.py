@@ -308,7 +308,7 @@ async def test_an_import_whose_file_is_gone_fails_and_can_be_replayed(api: Api, 
     file = (await api.shop.job(import_id))["payload"]["file"]
     await api.services.objects.delete([file])
     assert (await api.shop.work(import_id))["error"]["code"] == "unreadable_file"
-    assert (await api.user("ops:write").post(f"/v1/jobs/{import_id}/replay")).status_code == 200
+    assert (await api.user("ops:write").post(f"/v1/ops/jobs/{import_id}/replay")).status_code == 200
 
     async def again() -> AsyncIterator[bytes]:
         yield TEA.encode()

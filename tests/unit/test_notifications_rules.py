@@ -123,8 +123,8 @@ def test_marks_that_meet_become_one():
     assert [seq for seq in range(1, 6) if marks.has(seq)] == [1, 2, 3]
 
 
-def test_marks_pass_over_what_no_inbox_shows():
-    marks = Marks(2).add([5], unseen={3, 4, 6})
+def test_marks_pass_over_what_the_inbox_does_not_show():
+    marks = Marks(2).add([5], hidden={3, 4, 6})
     assert (marks.upto, marks.beyond) == (6, frozenset())
 
 

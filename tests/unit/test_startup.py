@@ -59,6 +59,14 @@ def test_production_refuses(name: str, value: str, said: str, monkeypatch: pytes
     assert isinstance(load_settings(), Settings)
 
 
+def test_mail_goes_to_another_machine_with_tls_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STOCKYARD_MAIL_SECURITY", "none")
+    monkeypatch.setenv("STOCKYARD_MAIL_HOST", "127.0.0.1")
+    assert load_settings().mail.host == "127.0.0.1"
+    monkeypatch.setenv("STOCKYARD_MAIL_HOST", "mail.example.com")
+    assert "STOCKYARD_MAIL_SECURITY sends mail in the clear" in refusal()
+
+
 def test_all_that_is_not_fit_is_said_at_once(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("STOCKYARD_AUTH_SIGNING_KEY")
     monkeypatch.delenv("STOCKYARD_RABBITMQ_URL")
