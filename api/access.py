@@ -60,7 +60,8 @@ def _json(settings: Log) -> AccessLog:
             "account_id": answered.scope.get("account_id"),
             "request_id": answered.scope["request_id"],
         }
-        write("request", facts)
+        trace_id = answered.scope.get("trace_id")
+        write("request", {**facts, "trace_id": trace_id} if trace_id else facts)
 
     return log
 

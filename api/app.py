@@ -30,8 +30,8 @@ from api.routes import (
     jobs,
     keys,
     locations,
-    media,
     me,
+    media,
     movements,
     ops_control,
     ops_dead,
@@ -48,7 +48,9 @@ from api.routes import (
     transfers,
     webhooks,
 )
+from api.tracing import Traced
 from api.waiting import Stopping
+from domain import telemetry
 from domain.bootstrap import open_services
 from domain.control.attendance import memory_bytes
 from domain.control.processes import Facts
@@ -170,4 +172,6 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_headers=SENT,
             expose_headers=READ,
         )
+    if telemetry.is_on():
+        app.add_middleware(Traced)
     app.add_middleware(RequestContext, log_access=access_log(settings.log))

@@ -20,8 +20,8 @@ _TIME = datetime(2026, 11, 22, 10, 45, 28, 123_000, tzinfo=UTC)
 _DESCRIPTION = (
     "What happens in the shop, as CloudEvents 1.0. Every event is stored in the transaction that made it"
     " true, then told at least once. Listeners skip by `id` what they have handled, see a gap by `seq`, and"
-    " replay what they missed by `GET /v1/events?after=`. Members may be added to `data` at any time: ignore what is"
-    " not known. What would break a reader takes another `dataschema`."
+    " replay what they missed by `GET /v1/events?after=`. Members may be added to `data` at any time: ignore"
+    " what is not known. What would break a reader takes another `dataschema`."
 )
 _HEARTBEAT = {
     "name": "heartbeat",

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
+from fastapi import FastAPI
 
 from api.app import create_app
 from api.connection import Connection
 from api.supervisor import supervise
+from domain.bootstrap import tracing
 from domain.lifeline import stop_with_parent
 from domain.observe import configure_logging, logger
 from domain.settings import Api, Settings
@@ -82,8 +84,13 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings, listener: socket.socket, *, ready: int | None = None) -> int:
     """Serves on a socket that is bound already. The exit code, as `main` says."""
+    with tracing(settings.telemetry, process="api"):
+        return _serve(create_app(settings), settings, listener, ready=ready)
+
+
+def _serve(app: FastAPI, settings: Settings, listener: socket.socket, *, ready: int | None) -> int:
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         http=Connection,
         loop="uvloop",
         ws="none",

@@ -33,6 +33,7 @@ TAGS = [
     {"name": "discounts", "description": "Codes and automatic ones: what they take off, and who used them."},
     {"name": "inventory", "description": "Stock per SKU and location."},
     {"name": "accounts", "description": "Registration, tokens, sessions and API keys."},
+    {"name": "ops", "description": "Operation: jobs, dead jobs, processes, queues, what ops did."},
     {"name": "health", "description": "Probes, metrics and keys."},
 ]
 

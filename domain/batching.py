@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Any, Generic, TypeVar
 
+from domain import telemetry
 from domain.observe import logger
 
 log = logger(__name__)
@@ -49,7 +50,8 @@ class Batcher(Generic[Item, Result]):
         self._max_size = max_size
         self._linger = linger
         self._observe = observe
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        #: With each item, who waits for it, and the span that it comes from.
+        self._waiting: deque[tuple[Item, asyncio.Future[Result], Any]] = deque()
         self._runner: asyncio.Task[None] | None = None
 
     async def submit(self, item: Item) -> Result:
@@ -70,7 +72,7 @@ class Batcher(Generic[Item, Result]):
 
     def _add(self, item: Item) -> "asyncio.Future[Result]":
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        self._waiting.append((item, future, telemetry.origin()))
         if self._runner is None or self._runner.done():
             # A context of its own: a batch is nobody's request.
             self._runner = asyncio.create_task(self._run(), context=Context())
@@ -87,28 +89,38 @@ class Batcher(Generic[Item, Result]):
         batch = [self._waiting.popleft() for _ in range(size)]
         if self._observe is not None:
             self._observe(size)
-        await self._settle(batch)
+        if not telemetry.is_on():
+            await self._settle(batch)
+            return
+        with telemetry.batch(_name_of(self._apply), [origin for _, _, origin in batch]):
+            await self._settle(batch)
 
-    async def _settle(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _settle(self, batch: list[tuple[Item, asyncio.Future[Result], Any]]) -> None:
         results: Sequence[Result | BaseException]
         try:
-            results = await self._apply([item for item, _ in batch])
+            results = await self._apply([item for item, _, _ in batch])
             if len(results) != len(batch):
                 msg = f"{len(results)} results for {len(batch)} items"
                 raise RuntimeError(msg)  # noqa: TRY301 - handed to every caller below
         except asyncio.CancelledError:
-            for _, future in batch:
+            for _, future, _ in batch:
                 future.cancel()
             raise
         except Exception as error:  # noqa: BLE001 - handed to every caller
+            telemetry.failed(error)
             results = [error] * len(batch)
-        for (_, future), result in zip(batch, results, strict=True):
+        for (_, future, _), result in zip(batch, results, strict=True):
             if future.done():
                 continue
             if isinstance(result, BaseException):
                 future.set_exception(result)
             else:
                 future.set_result(result)
+
+
+def _name_of(apply: Any) -> str:
+    """Of the function that applies a batch, for people."""
+    return str(getattr(getattr(apply, "func", apply), "__qualname__", "batch"))
 
 
 def _log_failure(future: "asyncio.Future[Any]") -> None:

@@ -16,7 +16,7 @@ RUN_SECONDS = Histogram(
     ["pool"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
-HELD = Counter("stockyard_jobs_held_total", "Jobs that wait in the ledger for their account's turn.", ["pool"])
+HELD = Counter("stockyard_jobs_held_total", "Jobs kept back for their account's turn.", ["pool"])
 FED = Counter("stockyard_jobs_fed_total", "Jobs whose account's turn has come.", ["pool"])
 BATCH_SIZE = Histogram(
     "stockyard_batch_size", "Items of one batch.", ["batch"], buckets=(1, 2, 4, 8, 16, 32, 64, 128)

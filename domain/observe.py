@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import structlog
 from pydantic_core import to_json
 
+from domain import telemetry
 from domain.settings import Log
 
 _QUIET = ("pika", "apscheduler", "botocore", "pymongo", "httpx", "dramatiq.worker.WorkerThread")
@@ -23,6 +24,7 @@ def configure_logging(settings: Log) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
+        _add_trace_id,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
@@ -49,6 +51,14 @@ def configure_logging(settings: Log) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def _add_trace_id(_logger: Any, _method: str, event: Any) -> Any:
+    """The trace that a line belongs to, where there is one."""
+    trace_id = telemetry.trace_id(telemetry.traceparent())
+    if trace_id is not None:
+        event["trace_id"] = trace_id
+    return event
 
 
 #: Writes one line: the event and its facts.

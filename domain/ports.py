@@ -17,6 +17,8 @@ class JobMessage:
     kind: str
     pool: str
     request_id: str | None = None
+    #: What continues the trace that the job belongs to.
+    traceparent: str | None = None
     #: By the pool's express queue: ahead of all that waits in the other one.
     express: bool = False
 

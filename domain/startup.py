@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -47,7 +48,18 @@ def unusable(settings: Settings) -> Iterator[str]:
             KeyRing.from_pem(key.get_secret_value())
         except (ValueError, TypeError, UnsupportedAlgorithm):
             yield "STOCKYARD_AUTH_SIGNING_KEY is no Ed25519 private key in PEM form"
+    if settings.telemetry.endpoint is not None and not _has_telemetry():
+        yield "STOCKYARD_TELEMETRY_ENDPOINT is set, and the extra is missing: pip install 'stockyard[telemetry]'"
     yield from _unusable_cdn(settings.cdn)
+
+
+def _has_telemetry() -> bool:
+    """Whether the extra is installed: by its last part, without importing it."""
+    needed = ("opentelemetry.exporter.otlp.proto.http", "opentelemetry.instrumentation.pymongo")
+    try:
+        return all(find_spec(name) for name in needed)
+    except ModuleNotFoundError:
+        return False
 
 
 def _unusable_cdn(cdn: Cdn) -> Iterator[str]:

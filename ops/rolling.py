@@ -11,7 +11,7 @@ import psutil
 from ops.fleet import LOOPBACK, Fleet, FleetError, Member, free_port
 
 #: Seconds that the replacement of one process may take.
-PATIENCE = 90.0
+PATIENCE = 240.0
 
 
 def replace_all(fleet: Fleet, *, say: Callable[[str], None] = lambda _line: None) -> None:

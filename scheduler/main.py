@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from domain.bootstrap import open_services
+from domain.bootstrap import open_services, tracing
 from domain.errors import ServiceAway
 from domain.observe import configure_logging, logger
 from domain.probe import probing
@@ -67,7 +67,8 @@ async def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        await run(settings, stop)
+        with tracing(settings.telemetry, process="scheduler"):
+            await run(settings, stop)
     except ServiceAway as error:
         log.error("scheduler.cannot_start", reason=str(error))  # noqa: TRY400 - one line, no trace
         return 1

@@ -21,6 +21,7 @@ from dramatiq.asyncio import get_event_loop_thread
 from dramatiq.middleware import CurrentMessage
 from pymongo.errors import PyMongoError
 
+from domain import telemetry
 from domain.bootstrap import Services
 from domain.changes import store_is_away
 from domain.errors import DomainError, TryAgain
@@ -125,10 +126,18 @@ def _actor(work: Callable[..., Awaitable[None]], kind: str | None = None) -> Cal
             raise StoreAway(msg)
         named = {} if kind else {"kind": str(options.get(NAMED, ""))}
         bound = {"job_id": job_id, "request_id": request_id, "kind": kind, **named}
-        with structlog.contextvars.bound_contextvars(**bound):
+        trace = telemetry.span(
+            str(bound["kind"]), kind="consumer", parent=options.get("traceparent"), **_facts(job_id)
+        )
+        with structlog.contextvars.bound_contextvars(**bound), trace:
             thread.run_coroutine(work(job_id, **named))
 
     return run
+
+
+def _facts(job_id: str) -> dict[str, str]:
+    """Of a run's span."""
+    return {"messaging.system": "rabbitmq", "messaging.message.id": job_id, "stockyard.job_id": job_id}
 
 
 async def leave(services: Services, job_id: str, *, kind: str) -> None:
@@ -165,6 +174,7 @@ async def _settle(handler: Handler, services: Services, job_id: str) -> None:
     except Exception as error:
         if store_is_away(error):
             raise
+        telemetry.failed(error)
         log.exception("worker.job_failed")
         await services.runs.postpone(job_id, error)
 
@@ -188,6 +198,7 @@ async def _claim_and_run(handler: Handler, services: Services, job_id: str) -> N
         if store_is_away(error):
             await _give_back(services, job, error)
             return
+        telemetry.failed(error)
         log.exception("worker.job_failed", attempts=job.attempts)
         await services.runs.retry(job, error)
 

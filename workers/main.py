@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from domain.bootstrap import open_services
+from domain.bootstrap import open_services, tracing
 from domain.lifeline import stop_with_parent
 from domain.observe import configure_logging
 from domain.startup import Misconfigured, load_settings
@@ -29,13 +29,14 @@ def main(argv: Sequence[str]) -> int:
     configure_logging(settings.log)
     if asked.lifeline is not None:
         stop_with_parent(asked.lifeline)
-    return run(
-        settings,
-        asked.pools,
-        open_services=open_services,
-        register=handles.register,
-        attend=control.attending,
-    )
+    with tracing(settings.telemetry, process="worker"):
+        return run(
+            settings,
+            asked.pools,
+            open_services=open_services,
+            register=handles.register,
+            attend=control.attending,
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

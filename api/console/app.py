@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from api.console import doors, pages
+from api.console.reads import Reads
 from api.middleware import BodyLimit
 from domain.bootstrap import open_services
 from domain.observe import logger
@@ -37,6 +38,8 @@ def create_console(settings: Settings | None = None) -> FastAPI:
         app,
         mount_path=doors.HOME,
         title="Stockyard",
+        language="en-GB",
+        favicon=doors.ICON,
         dark=None,
         tailwind=False,
         reconnect_timeout=RECONNECT,
@@ -57,7 +60,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
             services.accounts.listening(),
         ):
             opened = True
-            app.state.services = services
+            app.state.services, app.state.reads = services, Reads()
             log.info("console.started")
             yield
     except Exception as error:

@@ -41,6 +41,12 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 
+#: What browsers show beside the page's name.
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#1d4f91"/>'
+    '<path d="M6 24V12l10-6 10 6v12h-5v-9H11v9z" fill="#fff"/></svg>'
+)
+
 _PAGES = Environment(loader=PackageLoader("api.console"), autoescape=True, undefined=StrictUndefined)
 
 
@@ -70,7 +76,8 @@ class Doors:
             answer = PlainTextResponse("The store is away. Try again in a moment.", 503, {"Retry-After": "2"})
             await answer(scope, receive, send)
             return
-        scope.setdefault("state", {}).update(holder=holder, services=_services(connection))
+        state = connection.scope["app"].state
+        scope.setdefault("state", {}).update(holder=holder, services=state.services, reads=state.reads)
         await self._app(scope, receive, send)
 
 
@@ -82,6 +89,7 @@ def routes() -> list[Route]:
         Route(LOGOUT, _log_out, methods=["POST"]),
         Route(RENEW, _renew, methods=["POST"]),
         Route("/", _home, methods=["GET"]),
+        Route("/favicon.ico", _icon, methods=["GET"]),
     ]
 
 
@@ -111,6 +119,10 @@ def _refused(connection: HTTPConnection) -> Response:
 
 async def _home(_: Request) -> Response:
     return RedirectResponse(HOME, 303)
+
+
+async def _icon(_: Request) -> Response:
+    return Response(ICON, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
 
 
 async def _show_login(request: Request) -> Response:

@@ -106,6 +106,7 @@ async def list_by_time(
     now = caller.services.clock()
     if now - since > OLDEST:
         raise invalid_field("query", "since", kind="too_long_ago", message=f"At most {OLDEST.days} days ago.")
+    since = min(since, now)
     place = (_time(cursor[0]), cursor[1]) if cursor else (since, "")
     found = await caller.services.events.times.read(place, kind=kind, limit=limit)
     body = {

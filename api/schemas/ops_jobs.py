@@ -223,9 +223,9 @@ class BulkView(Shown):
             "examples": [
                 {
                     "id": ID, "action": "replay", "selection": {"kind": "orders.pay"}, "rate": 10.0,
-                    "state": "running", "size": 240, "taken": 80, "done": 79, "refused": 1,
+                    "state": "stopped", "size": 240, "taken": 80, "done": 79, "refused": 1,
                     "refusals": [{"job_id": ID, "code": "job_not_replayable"}], "actor": ID,
-                    "reason": "the provider is back", "stop_by": None, "created_at": TIME, "ended_at": None,
+                    "reason": "the provider is back", "stop_by": ID, "created_at": TIME, "ended_at": TIME,
                 }
             ]
         }

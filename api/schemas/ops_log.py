@@ -36,8 +36,8 @@ class ActView(Shown):
                 {
                     "id": ID, "at": TIME, "actor": ID, "via": f"session:{ID}", "request_id": ID,
                     "action": "jobs.replay", "thing": "job", "thing_id": ID, "reason": "ticket 4711",
-                    "outcome": "done", "error": None, "before": {"state": "dead"},
-                    "after": {"state": "queued"},
+                    "outcome": "refused", "error": {"code": "job_not_replayable", "detail": {}},
+                    "before": {"state": "queued"}, "after": {},
                 }
             ]
         }

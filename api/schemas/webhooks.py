@@ -22,8 +22,8 @@ Moment = Annotated[AwareDatetime, Field(strict=True)]
 
 _ENDPOINT: JsonDict = {
     "id": ID, "of": "account", "url": "https://shop.example/hooks", "description": "warehouse",
-    "events": ["order.*"], "enabled": True, "disabled_for": None, "disabled_at": None, "failures": 0,
-    "failing_since": None, "old_secrets_until": [], "created_at": TIME,
+    "events": ["order.*"], "enabled": False, "disabled_for": "failing", "disabled_at": TIME, "failures": 14,
+    "failing_since": TIME, "old_secrets_until": [TIME], "created_at": TIME,
 }  # fmt: skip
 _DELIVERY: JsonDict = {
     "id": ID, "event_id": ID, "type": "order.paid", "subject": ID, "state": "pending", "tries": 1,

@@ -12,6 +12,7 @@ from beanie import Document, init_beanie
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
+from domain import telemetry
 from domain.adapters.mongo_pool import PoolWatch
 from domain.changes import Database, Doc
 from domain.errors import ServiceAway
@@ -58,7 +59,7 @@ def connect(settings: Mongo, watch: PoolWatch | None = None) -> AsyncMongoClient
         connectTimeoutMS=milliseconds,
         socketTimeoutMS=milliseconds,
         appname="stockyard",
-        event_listeners=[watch] if watch else [],
+        event_listeners=[*([watch] if watch else []), *telemetry.mongo_listeners()],
     )
 
 

@@ -11,6 +11,7 @@ import dramatiq
 from dramatiq.common import xq_name
 from pika.exceptions import AMQPError
 
+from domain import telemetry
 from domain.adapters.rabbitmq_connection import Handover
 from domain.adapters.rabbitmq_publisher import Batch, Publisher
 from domain.adapters.rabbitmq_queues import (
@@ -25,6 +26,8 @@ from domain.settings import Rabbitmq
 
 #: Seconds between two looks for publishes that are past their deadline.
 SWEEP = 0.05
+#: Of the span of a publish, as OpenTelemetry names it.
+_SYSTEM, _COUNT = {"messaging.system": "rabbitmq"}, "messaging.batch.message_count"
 
 
 class RabbitmqJobQueue:
@@ -81,8 +84,9 @@ class RabbitmqJobQueue:
         self._live.append(batch)
         if self._sweep is None:
             self._sweep = loop.call_later(SWEEP, self._expire)
-        publisher.post(batch)
-        await batch.settled
+        with telemetry.span("publish", kind="producer", **_SYSTEM, **{_COUNT: len(messages)}):
+            publisher.post(batch)
+            await batch.settled
         return list(batch.confirmed)
 
     async def depth(self, pool: str) -> QueueDepth | None:
@@ -130,12 +134,13 @@ class RabbitmqJobQueue:
     def _encode(self, message: JobMessage) -> tuple[str, bytes]:
         """The queue, and the body as Dramatiq's workers read it. Its message id is the job's id."""
         queue = queue_name(message.pool, self._settings, express=message.express)
+        trace = {"traceparent": message.traceparent} if message.traceparent else {}
         body: dramatiq.Message[None] = dramatiq.Message(
             queue_name=queue,
             actor_name=message.kind,
             args=(message.job_id,),
             kwargs={},
-            options={"request_id": message.request_id},
+            options={"request_id": message.request_id} | trace,
             message_id=message.job_id,
         )
         return queue, body.encode()

@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
 
-from domain import settings
+from domain import settings, telemetry
 from domain.batching import Batcher
 from domain.ports import Connections
 
@@ -147,7 +147,9 @@ def connect(redis: settings.Redis) -> RedisLink:
         protocol=2,
         driver_info=None,
     )
-    return RedisLink(Client(connection_pool=pool), timeout=timeout)
+    client = Client(connection_pool=pool)
+    telemetry.watch_redis(client)
+    return RedisLink(client, timeout=timeout)
 
 
 def connections(redis: RedisLink) -> Connections:

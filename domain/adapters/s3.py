@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from functools import cached_property, partial
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -99,4 +100,6 @@ class S3ObjectStore:
     async def do(self, call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
         """What the call answers, made on one of the store's threads."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, partial(call, *args, **kwargs))
+        # The thread goes on with the trace of its caller.
+        run = partial(copy_context().run, call, *args, **kwargs)
+        return await loop.run_in_executor(self._threads, run)

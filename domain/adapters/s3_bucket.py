@@ -10,6 +10,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from domain import telemetry
 from domain.errors import ServiceAway
 from domain.ports import ObjectMissing, StoredObject
 from domain.settings import S3
@@ -31,7 +32,7 @@ _TRANSFER = TransferConfig(
 def connect(settings: S3, endpoint_url: str | None, *, connections: int) -> Any:
     """A client of this endpoint; nothing is asked yet."""
     secret = settings.secret_key
-    return boto3.client(
+    client = boto3.client(
         "s3",
         endpoint_url=endpoint_url,
         aws_access_key_id=settings.access_key,
@@ -42,6 +43,8 @@ def connect(settings: S3, endpoint_url: str | None, *, connections: int) -> Any:
             signature_version="s3v4", s3={"addressing_style": "path"}, max_pool_connections=connections,
         ),
     )  # fmt: skip
+    telemetry.watch_s3(client)
+    return client
 
 
 class Bucket:

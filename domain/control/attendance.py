@@ -25,6 +25,8 @@ log = logger(__name__)
 
 #: Seconds between two tries of a process that does not know yet what is wanted of it.
 ASK_AGAIN = 0.5
+#: Seconds after which work that goes on although it was cancelled is cancelled again.
+CANCEL_AGAIN = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,10 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        # The store's client may make an error of its own of a cancellation, which the work takes for an absence.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=CANCEL_AGAIN)
 
 
 def identity(role: str, *, clock: Clock, pools: Sequence[str] = (), threads: int = 0) -> Identity:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from domain import telemetry
 from domain.changes import Doc
 from domain.jobs.commands import Command, NewerPayload, versioned_kind
 from domain.jobs.rules import QUEUED, fingerprint, step
@@ -28,6 +29,7 @@ def new_job(
     """A queued job, stored as sent. `request` is what a repetition of the key has to repeat: the payload."""
     payload = command.payload()
     job_id = job_id or new_id()
+    trace = telemetry.traceparent()
     return {
         "_id": job_id,
         "kind": command.kind,
@@ -45,6 +47,8 @@ def new_job(
         "history": [step(QUEUED, now)],
         "request_id": request_id,
         "subject": subject or job_id,
+        # Whoever sends it, and whenever, its run belongs to the trace of whoever asked for it.
+        **({"traceparent": trace} if trace else {}),
     }
 
 
@@ -55,6 +59,7 @@ def message_of(job: Mapping[str, Any], *, express: bool = False) -> JobMessage:
         kind=versioned_kind(job["kind"], job.get("version", 1)),
         pool=job["pool"],
         request_id=job.get("request_id"),
+        traceparent=job.get("traceparent"),
         express=express,
     )
 

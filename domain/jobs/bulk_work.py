@@ -96,9 +96,10 @@ class BulkWork:
         ended = await self._rows.update_one({"_id": row["_id"], "state": WORKING}, {"$set": fields})
         counts = _counts(row | fields)
         if ended.matched_count:
-            actor = Actor(row["stop_by"] or row["actor"], row["via"], row["request_id"])
+            actor = Actor(row["actor"], row["via"], row["request_id"])
             action = f"jobs.bulk_{row['action']}_ended"
-            await self._audit_log.record(Entry(actor, action, "bulk", row["_id"], after=counts))
+            after = {**counts, "stop_by": row["stop_by"]}
+            await self._audit_log.record(Entry(actor, action, "bulk", row["_id"], after=after))
         return counts
 
 

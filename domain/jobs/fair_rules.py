@@ -1,7 +1,7 @@
 """Turns: in which order the jobs of many accounts are sent to a pool. Pure.
 
 A job that waits for its turn is stored as unsent, with a time in a far future that nobody else uses: its
-turn, in milliseconds. So the ledger's index of waiting jobs finds the jobs of a turn, and no write costs more.
+turn, in milliseconds. So the ledger's index of waiting jobs finds the jobs of a turn, at no cost of its own.
 """
 
 from dataclasses import dataclass

@@ -29,7 +29,7 @@ GAP = 3
 #: Jobs that one update names.
 PART = 50
 
-_MESSAGE = {"kind": 1, "version": 1, "pool": 1, "request_id": 1, "not_before": 1}
+_MESSAGE = {"kind": 1, "version": 1, "pool": 1, "request_id": 1, "traceparent": 1, "not_before": 1}
 
 
 @dataclass(slots=True)

@@ -61,6 +61,8 @@ class Job(Document):
     error: dict[str, Any] | None = None
     history: list[Step] | None = None
     request_id: str | None = None
+    #: Of the span that it was accepted in, see `domain/telemetry.py`.
+    traceparent: str | None = None
     subject: str | None = None
 
     class Settings:

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from domain import telemetry
 from domain.batching import Batcher
 from domain.changes import Database, Doc
+from domain.jobs.meter import Meter
 from domain.jobs.models import JOBS
 from domain.jobs.rules import FINAL, WAKE_CHANNEL, cache_key, view
-from domain.jobs.meter import Meter
 from domain.metrics import JOB_SECONDS
 from domain.metrics import JOBS as JOBS_TOTAL
 from domain.observe import HotLog
@@ -52,17 +53,7 @@ class JobSignals:
             self._meter.ended(job["kind"], job["state"])
             seconds = (job["finished_at"] - job["created_at"]).total_seconds()
             JOB_SECONDS.labels(job["kind"]).observe(seconds)
-            self._log_job(
-                "job ended",
-                {
-                    "job_id": job["_id"],
-                    "request_id": job.get("request_id"),
-                    "kind": job["kind"],
-                    "state": job["state"],
-                    "code": (job.get("error") or {}).get("code"),
-                    "ms": round(seconds * 1000),
-                },
-            )
+            self._log_job("job ended", _facts(job, seconds))
             self._outgoing.post(job)
         self._hear([job["_id"] for job in jobs])
 
@@ -161,6 +152,20 @@ class JobSignals:
             for job_id in ended or list(self._waiting):
                 for event in self._waiting.get(job_id, ()):
                     event.set()
+
+
+def _facts(job: Doc, seconds: float) -> Doc:
+    """What the log says of a job that has ended."""
+    facts = {
+        "job_id": job["_id"],
+        "request_id": job.get("request_id"),
+        "kind": job["kind"],
+        "state": job["state"],
+        "code": (job.get("error") or {}).get("code"),
+        "ms": round(seconds * 1000),
+    }
+    trace_id = telemetry.trace_id(job.get("traceparent"))
+    return {**facts, "trace_id": trace_id} if trace_id else facts
 
 
 async def _signalled(event: asyncio.Event, seconds: float) -> None:

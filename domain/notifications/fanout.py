@@ -1,15 +1,14 @@
 """One event of the shop becomes an event of each account that waits for it.
 
-A first job splits those who wait into parts, and a job for each part tells them. A part has a mark, the last
-account that was told. It moves in the transaction that records the events, so that each account is told
-once, however often a part is run and wherever it was cut short.
+A first job splits those who wait into parts, and a job for each part tells them. A part has a mark, how far
+it is. That moves in the transaction that records the events, so that each account is told once, however
+often a part is run and wherever it was cut short.
 """
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
-from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
@@ -24,7 +23,7 @@ from domain.notifications.commands import FanOut, FanOutPart
 from domain.notifications.models import FAN_OUT_PARTS, SUBSCRIPTIONS
 from domain.notifications.routing import Delivery
 from domain.notifications.rules import TOPICS, watch_of
-from domain.notifications.subscriptions import NameOf, Subscriptions
+from domain.notifications.subscriptions import NameOf, Subscriptions, id_of
 from domain.ports import Locks
 from domain.values import Clock
 
@@ -83,29 +82,32 @@ class FanOuts:
         number, after = 0, ""
         while part := await self._stored(event_id, number):
             await self._submit(event, number)
-            number, after = number + 1, part["upto"]
-        async for upto in self._ends(event, after):
-            await self._write(event_id, number, after, upto)
+            number, after = number + 1, part["accounts"][-1]
+        async for accounts in self._parts(event, after):
+            await self._write(event_id, number, accounts)
             await self._submit(event, number)
-            number, after = number + 1, upto
+            number += 1
         return {"parts": number}
 
-    async def _ends(self, event: Doc, after: str) -> AsyncIterator[str]:
-        """The last account of each part."""
-        count, last = 0, ""
-        rows = self._database[SUBSCRIPTIONS].find(_waiting(event, after), {"account_id": 1})
+    async def _parts(self, event: Doc, after: str) -> AsyncIterator[list[str]]:
+        """Who waited when it happened, after the account, by their ids."""
+        accounts: list[str] = []
+        query = {"watch": watch_of(event["type"], event["subject"])}
+        rows = self._database[SUBSCRIPTIONS].find(query, {"account_id": 1, "since": 1})
         async for row in rows.sort("account_id"):
-            count, last = count + 1, row["account_id"]
-            if count % PART == 0:
-                yield last
-        if count % PART:
-            yield last
+            if row["account_id"] <= after or row["since"] > event["time"]:
+                continue
+            accounts.append(row["account_id"])
+            if len(accounts) == PART:
+                yield accounts
+                accounts = []
+        if accounts:
+            yield accounts
 
-    async def _write(self, event_id: str, number: int, after: str, upto: str) -> None:
-        delete_at = self._clock() + KEPT
-        row = {"_id": _part_id(event_id, number), "after": after, "upto": upto, "told": 0}
+    async def _write(self, event_id: str, number: int, accounts: Sequence[str]) -> None:
+        row = {"_id": _part_id(event_id, number), "accounts": accounts, "done": 0, "told": 0}
         try:
-            await self._database[FAN_OUT_PARTS].insert_one({**row, "delete_at": delete_at})
+            await self._database[FAN_OUT_PARTS].insert_one({**row, "delete_at": self._clock() + KEPT})
         except DuplicateKeyError:
             raise TryAgain("another run splits the same event") from None
 
@@ -125,45 +127,48 @@ class FanOuts:
         data = await self._data(event)
         while True:
             part = await self._part(event_id, number)
-            waiting = await self._waiting(event, part)
-            if not waiting:
+            if part["done"] == len(part["accounts"]):
                 return {"told": part["told"]}
-            moved = await self._tell_all(event, data, part, waiting)
+            moved = await self._tell_all(event, data, part)
             tried = 0 if moved else tried + 1
             if tried == TRIES:
                 raise TryAgain("others keep recording events of the same accounts")
             await asyncio.sleep(random.uniform(0, 0.02 * tried))
 
-    async def _waiting(self, event: Doc, part: Doc) -> list[Doc]:
-        query = _waiting(event, part["after"], part["upto"])
-        fields = {"account_id": 1, "lasting": 1, "watch": 1}
-        return await self._database[SUBSCRIPTIONS].find(query, fields).sort("account_id").to_list()
-
-    async def _tell_all(self, event: Doc, data: Doc, part: Doc, waiting: Sequence[Doc]) -> bool:
-        """Step by step, until all are told or somebody else was first; whether any were told."""
-        after, told_as = part["after"], TOPICS[event["type"]]
-        for start in range(0, len(waiting), STEP):
-            step = waiting[start : start + STEP]
+    async def _tell_all(self, event: Doc, data: Doc, part: Doc) -> bool:
+        """Step by step, until all are told or somebody else was first; whether any step was taken."""
+        for start in range(part["done"], len(part["accounts"]), STEP):
+            accounts = part["accounts"][start : start + STEP]
+            rows = await self._still_waiting(event, accounts)
+            told_as, subject = TOPICS[event["type"]], event["subject"]
+            new = [NewEvent(row["account_id"], told_as, subject, data) for row in rows]
+            moved = {"$set": {"done": start + len(accounts)}, "$inc": {"told": len(rows)}}
+            changes = Changes()
+            seen = {"_id": part["_id"], "done": start}
+            changes.update(FAN_OUT_PARTS, seen, moved, expect=1, name="fan-out")
             try:
-                new = [NewEvent(row["account_id"], told_as, event["subject"], data) for row in step]
-                await self._step(part["_id"], after, step, new)
+                await self._step(changes, rows, new)
             except GuardFailed:
-                return start > 0
-            after = step[-1]["account_id"]
+                return bool(start > part["done"])
         return True
 
-    async def _step(self, part_id: str, after: str, step: Sequence[Doc], new: Sequence[NewEvent]) -> None:
-        """Tells some accounts, in one transaction. Raises GuardFailed."""
-        now, changes = self._clock(), Changes()
-        accounts = [row["account_id"] for row in step]
-        moved = {"$set": {"after": accounts[-1]}, "$inc": {"told": len(step)}}
-        changes.update(FAN_OUT_PARTS, {"_id": part_id, "after": after}, moved, expect=1, name="fan-out")
+    async def _still_waiting(self, event: Doc, accounts: Sequence[str]) -> list[Doc]:
+        """Those subscriptions of the accounts that have not ended since, nor begun again."""
+        ids = [id_of(account, event["type"], event["subject"]) for account in accounts]
+        fields = {"account_id": 1, "lasting": 1, "watch": 1, "since": 1}
+        rows = await self._database[SUBSCRIPTIONS].find({"_id": {"$in": ids}}, fields).to_list()
+        return [row for row in rows if row["watch"] is not None and row["since"] <= event["time"]]
+
+    async def _step(self, changes: Changes, rows: Sequence[Doc], new: Sequence[NewEvent]) -> None:
+        """Tells some accounts, in one transaction with `changes`. Raises GuardFailed."""
+        now = self._clock()
         for lasting in (False, True):
-            ids = [row["_id"] for row in step if row["lasting"] == lasting]
+            ids = [row["_id"] for row in rows if row["lasting"] == lasting]
             told: Doc = {"told_at": now} | ({} if lasting else {"watch": None, "delete_at": now + KEPT})
-            query = {"_id": {"$in": ids}, "watch": step[0]["watch"]}
             if ids:
+                query = {"_id": {"$in": ids}, "watch": rows[0]["watch"]}
                 changes.update(SUBSCRIPTIONS, query, {"$set": told}, expect=len(ids), name="subscriptions")
+        accounts = [row["account_id"] for row in rows]
         async with self._locks.hold([cursor_lock(account) for account in accounts]):
             cursors = await self._events.cursors(accounts)
             recorded = self._events.record(changes, new, cursors=cursors, at=now)
@@ -199,13 +204,3 @@ class FanOuts:
 
 def _part_id(event_id: str, number: int) -> str:
     return f"{event_id}:{number}"
-
-
-def _waiting(event: Doc, after: str, upto: str | None = None) -> Doc:
-    """Who waited when it happened, after the one account and up to the other."""
-    between: dict[str, Any] = {"$gt": after} | ({"$lte": upto} if upto else {})
-    return {
-        "watch": watch_of(event["type"], event["subject"]),
-        "account_id": between,
-        "since": {"$lte": event["time"]},
-    }

@@ -80,11 +80,11 @@ class Subscriber(Document):
 
 
 class FanOutProgress(Document):
-    """A part of a fan-out: the accounts after `after` up to `upto`. `after` moves as they are told."""
+    """A part of a fan-out. The first `done` of its accounts had their turn; `told` of them still waited."""
 
     id: str  # type: ignore[assignment]  # `event:number`
-    after: str
-    upto: str
+    accounts: list[str]
+    done: int
     told: int
     #: Deleted some time after.
     delete_at: datetime

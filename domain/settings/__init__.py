@@ -9,7 +9,7 @@ from domain.settings.http import Api, Auth, Console
 from domain.settings.mail import Mail
 from domain.settings.media import Cdn, Media
 from domain.settings.pools import Pools
-from domain.settings.processes import Deployment, Jobs, Log, Scheduler, Workers
+from domain.settings.processes import Deployment, Jobs, Log, Scheduler, Telemetry, Workers
 from domain.settings.services import S3, Mongo, Rabbitmq, Redis
 from domain.settings.shop import Carts, Catalog, Checkout, Inventory, Orders, Payments
 from domain.settings.webhooks import Webhooks
@@ -37,6 +37,7 @@ __all__ = [
     "Redis",
     "Scheduler",
     "Settings",
+    "Telemetry",
     "Webhooks",
     "Workers",
 ]
@@ -69,3 +70,4 @@ class Settings(BaseModel):
     workers: Workers = Field(default_factory=Workers)
     scheduler: Scheduler = Field(default_factory=Scheduler)
     log: Log = Field(default_factory=Log)
+    telemetry: Telemetry = Field(default_factory=Telemetry)

@@ -62,7 +62,7 @@ class Media(BaseSettings):
     render_processes: int = Field(default=2, ge=1, le=64)
     render_threads: int = Field(default=1, ge=1, le=64)
     #: Bytes of memory that one of them may take, and the longest that it may take for one picture.
-    render_memory: int = Field(default=1024 * MEBIBYTE, ge=256 * MEBIBYTE)
+    render_memory: int = Field(default=1536 * MEBIBYTE, ge=256 * MEBIBYTE)
     render_time: Duration = Field(
         default=timedelta(minutes=1), ge=timedelta(seconds=1), le=timedelta(minutes=4)
     )

@@ -77,6 +77,16 @@ class Scheduler(BaseSettings):
     probe_host: str = "127.0.0.1"
 
 
+class Telemetry(BaseSettings):
+    """Traces, for which the extra `telemetry` has to be installed."""
+
+    model_config = config("TELEMETRY")
+    #: Where a collector takes OTLP over HTTP; nothing is traced without one.
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
+    #: How many of the traces that begin here are kept. What continues a client's trace is kept as that is.
+    share: float = Field(default=1.0, ge=0, le=1)
+
+
 class Log(BaseSettings):
     """Logs."""
 

@@ -105,7 +105,8 @@ async def _listen(heard: AsyncIterator[str], sku: str, count: int) -> float:
 async def _told(services: Services, event_id: str) -> int:
     """Accounts whose event is stored, by the marks of the parts."""
     found, part = 0, 0
-    while row := await services.database[FAN_OUT_PARTS].find_one({"_id": f"{event_id}:{part}"}):
+    parts = services.database[FAN_OUT_PARTS]
+    while row := await parts.find_one({"_id": f"{event_id}:{part}"}, {"told": 1}):
         found, part = found + int(row["told"]), part + 1
     return found
 

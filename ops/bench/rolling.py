@@ -1,8 +1,8 @@
 """`python -m ops.bench.rolling`: what customers notice while every process is replaced.
 
-Customers order all the time; then all workers, schedulers and the API's workers are replaced, one after another.
-Prints a table and, as the last line, one JSON object; ends with 1 where a request failed although it was
-repeated once, or an order is missing.
+Customers order all the time; then all workers, schedulers and the API's workers are replaced, one after
+another. Prints a table and, as the last line, one JSON object; ends with 1 where a request failed although it
+was repeated once, or an order is missing.
 """
 
 import argparse

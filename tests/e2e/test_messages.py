@@ -1,6 +1,5 @@
 """Whatever lies on a queue: a worker says what is wrong with it, puts it aside, and goes on."""
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any

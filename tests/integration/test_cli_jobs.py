@@ -4,7 +4,7 @@ import asyncio
 import getpass
 import json
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ Work = Callable[[Shop], Awaitable[Any]]
 
 
 @pytest.fixture
-def shop_does(settings: Settings) -> Iterator[Callable[[Work], Any]]:
+def shop_does(settings: Settings) -> Callable[[Work], Any]:
     """Runs something over the shop's services, in a loop of its own: as the commands do."""
 
     def run(work: Work) -> Any:
@@ -32,7 +32,7 @@ def shop_does(settings: Settings) -> Iterator[Callable[[Work], Any]]:
 
         return asyncio.run(inside())
 
-    yield run
+    return run
 
 
 def stockyard(*arguments: str) -> Result:

@@ -17,8 +17,8 @@ def waiting(settings: Settings) -> None:
     with store(settings.mongo.url, settings.mongo.database) as database:
         database["jobs"].insert_one(
             {
-                "_id": "j", "kind": "media.render", "pool": "media", "state": "queued", "owner": "ada", "key": "k",
-                "created_at": utcnow(), "not_before": utcnow(), "dispatched_at": None,
+                "_id": "j", "kind": "media.render", "pool": "media", "state": "queued", "owner": "ada",
+                "key": "k", "created_at": utcnow(), "not_before": utcnow(), "dispatched_at": None,
             }
         )  # fmt: skip
 

@@ -156,6 +156,7 @@ async def test_a_reading_has_bounds(api: Api, subtests: pytest.Subtests):
     for cursor in ("x", "WzFd", "Wy0xLCIiXQ", "W251bGwsIiJd"):
         answer = await ops.get("/v1/ops/events", params=good | {"cursor": cursor})
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
-    in_a_while = {"since": (now + timedelta(days=1)).isoformat()}
-    answer = await ops.get("/v1/ops/events", params=in_a_while)
-    assert (answer.status_code, answer.json()["events"], answer.json()["next_cursor"]) == (200, [], None)
+    for later in ((now + timedelta(days=1)).isoformat(), "9999-12-31T23:59:59-23:59"):
+        answer = await ops.get("/v1/ops/events", params={"since": later})
+        assert (answer.status_code, answer.json()["events"], answer.json()["next_cursor"]) == (200, [], None)
+        assert datetime.fromisoformat(answer.json()["next_since"]) <= api.services.clock()

@@ -200,6 +200,15 @@ async def test_a_split_that_is_run_again_or_by_two_makes_the_same_parts(
     assert await told(services, accounts) == once(accounts[1:])
 
 
+async def test_a_part_that_nobody_waits_for_any_more_ends(services: Services):
+    accounts = await waiting(services, 5)
+    event_id, _ = await parts_of(services)
+    for account in accounts:
+        await services.subscriptions.unsubscribe(account, topic=TOPIC, subject=SKU)
+    assert await services.fan_outs.tell(event_id, 0) == {"told": 0}
+    assert await told(services, accounts) == Counter()
+
+
 async def test_who_begins_to_wait_afterwards_is_not_told(services: Services, clock: Any):
     early = await waiting(services, 3)
     (event,) = await happen(services, back(SKU), tell=False)

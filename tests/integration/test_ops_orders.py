@@ -65,7 +65,9 @@ async def test_an_order_s_timeline_goes_through_all_that_it_went_through(shop: S
         ("hold", "the hold was committed: paid"),
         ("event", "order.paid was recorded"),
     ]:
-        assert any(line == expected or (line[0] == expected[0] and line[1].startswith(expected[1])) for line in said), (
+        assert any(
+            line == expected or (line[0] == expected[0] and line[1].startswith(expected[1])) for line in said
+        ), (
             expected,
             said,
         )
@@ -86,13 +88,16 @@ async def test_a_compacted_order_still_has_its_ends(shop: Shop, services: Servic
     await services.database[JOBS].update_one({"_id": order_id}, {"$unset": {"history": "", "payload": ""}})
     story = await services.order_desk.timeline.of(order_id)
     assert not story["complete"]
-    assert ("worker", "orders.place ended: succeeded") in [(each["source"], each["says"]) for each in story["lines"]]
+    assert ("worker", "orders.place ended: succeeded") in [
+        (each["source"], each["says"]) for each in story["lines"]
+    ]
     job = await services.job_desk.show(order_id)
     assert (job["payload"], job["history"], job["runs"]) == (None, None, [])
 
 
 async def test_what_is_no_order_has_no_timeline(shop: Shop, services: Services):
-    reservation = await shop.reserve(owner="ada")
+    await shop.stock(CHAI=1)
+    reservation = await shop.reserve(CHAI=1)
     for order_id in (new_id(), reservation):
         with pytest.raises(OrderNotFound):
             await services.order_desk.timeline.of(order_id)
@@ -172,11 +177,14 @@ async def test_an_overdue_hold_is_ended_by_its_repair_and_no_other(
     assert [row["outcome"] for row in rows] == ["refused", "done", "done", "done"]
 
 
-async def test_events_that_nobody_told_are_found_and_told(shop: Shop, services: Services, clock: MovableClock):
+async def test_events_that_nobody_told_are_found_and_told(
+    shop: Shop, services: Services, clock: MovableClock
+):
     await shop.stock(CHAI=5)
     order_id = (await shop.place(CHAI=1))["id"]
     await services.drain()
     event = await services.database["events"].find_one({"subject": order_id})
+    assert event is not None
     row_id = new_id()
     await services.database[OUTBOX].insert_one({"_id": row_id, "events": [event["_id"]]})
     clock.move(minutes=6)

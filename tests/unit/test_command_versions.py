@@ -1,7 +1,7 @@
 """Payloads in older forms and newer ones, and the names by which messages call them."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -21,7 +21,7 @@ def letter() -> Iterator[type[Command]]:
         kind = "test.letter"
         pool = "test"
         version = 3
-        upgrades = {
+        upgrades: ClassVar[dict[int, Any]] = {
             1: lambda payload: {"to": payload["name"]},
             2: lambda payload: {**payload, "copies": 1},
         }

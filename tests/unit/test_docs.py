@@ -295,7 +295,7 @@ def test_a_section_has_an_example_that_the_route_takes(route: str):
     words = shlex.split(example)
     method, path = route.split(" ")
     asked = next(word for word in words if word.startswith("$API")).removeprefix("$API").split("?")[0]
-    assert re.fullmatch(re.sub(r"\{\w+\}", r"[$\\w-]+", path), asked), asked
+    assert re.fullmatch(re.sub(r"\{\w+\}", r"[$\\w.-]+", path), asked), asked
     body = next((words[words.index(each) + 1] for each in ("-d", "--data-binary") if each in words), None)
     sent = words[words.index("-X") + 1] if "-X" in words else "GET" if body is None else "POST"
     assert sent == method

@@ -11,7 +11,12 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 def dead(minutes: int, fault: str, *, kind: str = "orders.pay") -> dict[str, object]:
     error = {"code": "internal", "message": "The platform failed at this.", "detail": {}, "fault": fault}
-    return {"_id": str(minutes), "kind": kind, "error": error, "finished_at": NOW + timedelta(minutes=minutes)}
+    return {
+        "_id": str(minutes),
+        "kind": kind,
+        "error": error,
+        "finished_at": NOW + timedelta(minutes=minutes),
+    }
 
 
 @pytest.mark.parametrize(

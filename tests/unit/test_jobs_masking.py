@@ -23,7 +23,7 @@ def kind():
         card: Annotated[str, SECRET] | None = None
         one: Inner | None = None
         many: tuple[Inner, ...] = ()
-        plain: dict[str, int] = {}
+        plain: dict[str, int] | None = None
 
     yield Probe.kind
     del _KINDS[Probe.kind]

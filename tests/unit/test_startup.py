@@ -48,6 +48,7 @@ def test_production_starts_with_secrets_of_its_own():
         ("STOCKYARD_API_CORS_ORIGINS", '["*"]', "STOCKYARD_API_CORS_ORIGINS lets every page in"),
         ("STOCKYARD_API_CORS_ORIGINS", '["http://shop.example"]', "pages without TLS"),
         ("STOCKYARD_LOG_LEVEL", "DEBUG", "STOCKYARD_LOG_LEVEL is DEBUG"),
+        ("STOCKYARD_WEBHOOKS_ALLOW_LOOPBACK", "true", "STOCKYARD_WEBHOOKS_ALLOW_LOOPBACK lets webhooks"),
         ("STOCKYARD_CDN_URL", "http://cdn.example", "STOCKYARD_CDN_URL delivers without TLS"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-MODULES = ("overview",)
+MODULES = ("overview", "jobs", "job", "dead", "orders", "order", "workers", "schedule", "audit")
 
 
 def register() -> None:
