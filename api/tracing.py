@@ -30,19 +30,19 @@ class Traced:
 
         async def note(message: Message) -> None:
             if message["type"] == "http.response.start":
-                telemetry.describe(**{"http.response.status_code": message["status"]})
+                telemetry.describe({"http.response.status_code": message["status"]})
                 if message["status"] >= FAULTS:
                     telemetry.failed()
             await send(message)
 
-        with telemetry.span(method, kind="server", parent=_traceparent(scope), **facts):
+        with telemetry.span(method, facts, kind="server", parent=_traceparent(scope)):
             scope["trace_id"] = telemetry.trace_id(telemetry.traceparent())
             try:
                 await self._app(scope, receive, note)
             finally:
                 route = getattr(scope.get("route"), "path", None)
                 if route is not None:
-                    telemetry.describe(f"{method} {route}", **{"http.route": route})
+                    telemetry.describe({"http.route": route}, name=f"{method} {route}")
 
 
 def _traceparent(scope: Scope) -> str | None:

@@ -49,7 +49,7 @@ def unusable(settings: Settings) -> Iterator[str]:
         except (ValueError, TypeError, UnsupportedAlgorithm):
             yield "STOCKYARD_AUTH_SIGNING_KEY is no Ed25519 private key in PEM form"
     if settings.telemetry.endpoint is not None and not _has_telemetry():
-        yield "STOCKYARD_TELEMETRY_ENDPOINT is set, and the extra is missing: pip install 'stockyard[telemetry]'"
+        yield "STOCKYARD_TELEMETRY_ENDPOINT is set without the extra: pip install 'stockyard[telemetry]'"
     yield from _unusable_cdn(settings.cdn)
 
 
@@ -91,6 +91,8 @@ def unfit(settings: Settings) -> Iterator[str]:
     if "*" in settings.api.cors_origins:
         yield "STOCKYARD_API_CORS_ORIGINS lets every page in"
     yield from _in_the_clear(settings)
+    if not settings.webhooks.secret_keys:
+        yield "STOCKYARD_WEBHOOKS_SECRET_KEYS is missing"
     if settings.webhooks.allow_loopback:
         yield "STOCKYARD_WEBHOOKS_ALLOW_LOOPBACK lets webhooks reach this host"
     if settings.log.level == "DEBUG":
@@ -103,6 +105,9 @@ def _in_the_clear(settings: Settings) -> Iterator[str]:
         yield "STOCKYARD_API_CORS_ORIGINS trusts pages without TLS"
     if settings.cdn.url is not None and settings.cdn.url.startswith("http://"):
         yield "STOCKYARD_CDN_URL delivers without TLS"
+    store = urlsplit(settings.s3.public_url or "")
+    if store.scheme == "http" and not _is_loopback(store.hostname or ""):
+        yield "STOCKYARD_S3_PUBLIC_URL sends and delivers without TLS"
     if settings.mail.host and settings.mail.security == "none" and not _is_loopback(settings.mail.host):
         yield "STOCKYARD_MAIL_SECURITY sends mail in the clear"
 

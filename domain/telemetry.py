@@ -1,8 +1,8 @@
 """Traces: what one request set off, across processes and services.
 
 Off until `use` is called, which `domain.bootstrap.tracing` does where the settings name a collector. As with
-logs, there is one tracing per process: whoever has something to tell calls the functions here. While it is off
-they do nothing, and nothing of OpenTelemetry is imported for them.
+logs, a process has one: whoever has something to tell calls the functions here. While it is off they do
+nothing, and nothing of OpenTelemetry is imported for them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Protocol, TypeAlias
 
 Kind: TypeAlias = Literal["server", "consumer", "producer", "internal"]
+Facts: TypeAlias = Mapping[str, str | int]
 
 #: Where the trace id stands in a `traceparent`, as W3C has it.
 _TRACE_ID = slice(3, 35)
@@ -18,10 +19,8 @@ _TRACE_ID = slice(3, 35)
 class Tracing(Protocol):
     """What `domain/adapters/otel.py` has."""
 
-    def span(
-        self, name: str, *, kind: Kind, parent: str | None, facts: Mapping[str, str | int]
-    ) -> AbstractContextManager[Any]:
-        """The current span while it is entered; a child of `parent`, a `traceparent`, else of the current one."""
+    def span(self, name: str, facts: Facts, *, kind: Kind, parent: str | None) -> AbstractContextManager[Any]:
+        """The current span while it is entered; see `span`."""
 
     def batch(self, name: str, origins: Sequence[Any]) -> AbstractContextManager[Any]:
         """The current span of work that is done for several at once: see `batch`."""
@@ -32,7 +31,7 @@ class Tracing(Protocol):
     def traceparent(self) -> str | None:
         """The current span's, as W3C has it."""
 
-    def describe(self, name: str | None, facts: Mapping[str, str | int]) -> None:
+    def describe(self, name: str | None, facts: Facts) -> None:
         """Adds facts to the current span, and renames it."""
 
     def failed(self, error: BaseException | None) -> None:
@@ -96,10 +95,10 @@ def is_on() -> bool:
 
 
 def span(
-    name: str, *, kind: Kind = "internal", parent: str | None = None, **facts: str | int
+    name: str, facts: Facts, *, kind: Kind = "internal", parent: str | None = None
 ) -> AbstractContextManager[Any]:
     """What happens in here is one span, below `parent` (a `traceparent`) or below the current one."""
-    return _tracing.span(name, kind=kind, parent=parent, facts=facts)
+    return _tracing.span(name, facts, kind=kind, parent=parent)
 
 
 def batch(name: str, origins: Sequence[Any]) -> AbstractContextManager[Any]:
@@ -126,7 +125,7 @@ def trace_id(traceparent: str | None) -> str | None:
     return traceparent[_TRACE_ID] if traceparent else None
 
 
-def describe(name: str | None = None, **facts: str | int) -> None:
+def describe(facts: Facts, *, name: str | None = None) -> None:
     """Adds facts to the current span, and renames it."""
     _tracing.describe(name, facts)
 

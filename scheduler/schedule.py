@@ -40,6 +40,7 @@ def timetable(services: Services) -> tuple[Entry, ...]:
         Entry("compact ended jobs", timedelta(minutes=1), relay.compact),
         Entry("forget counts of pools", timedelta(minutes=5), services.pools.sweep),
         Entry("audit the stock", settings.inventory.audit_every, services.auditor.report),
+        Entry("fail media of ended jobs", timedelta(minutes=1), services.media.stalled.fail),
         Entry("delete old media", timedelta(minutes=1), services.media.sweeps.due),
         Entry("delete objects of no media", timedelta(minutes=10), services.media.sweeps.orphans),
         Entry("delete old files of products", timedelta(minutes=10), services.transfers.sweep),

@@ -126,9 +126,8 @@ def _actor(work: Callable[..., Awaitable[None]], kind: str | None = None) -> Cal
             raise StoreAway(msg)
         named = {} if kind else {"kind": str(options.get(NAMED, ""))}
         bound = {"job_id": job_id, "request_id": request_id, "kind": kind, **named}
-        trace = telemetry.span(
-            str(bound["kind"]), kind="consumer", parent=options.get("traceparent"), **_facts(job_id)
-        )
+        parent = options.get("traceparent")
+        trace = telemetry.span(str(bound["kind"]), _facts(job_id), kind="consumer", parent=parent)
         with structlog.contextvars.bound_contextvars(**bound), trace:
             thread.run_coroutine(work(job_id, **named))
 

@@ -21,6 +21,12 @@ SCOPE = "ops:write"
 LONGEST = 500
 
 
+#: Where the button that was used is gone, the keyboard goes on at the top of the page's own part.
+_KEEP_FOCUS = """setTimeout(() => {
+    if (document.activeElement === document.body) document.getElementById("content").focus();
+}, 400)"""
+
+
 @dataclass(frozen=True, slots=True)
 class Act:
     """Something that can be done. `do` is handed who acts and why, and answers what to say of it.
@@ -63,6 +69,8 @@ async def _do(operator: Operator, act: Act, reason: str | None, client: Client) 
         with client:
             ui.notify(says, type="positive" if done else "negative", timeout=6000, multi_line=True)
         await operator.refresh()
+        with client:
+            ui.run_javascript(_KEEP_FOCUS)
     return done
 
 
@@ -89,7 +97,8 @@ async def _confirmed(act: Act) -> str | None:
 
         why.on("keydown.enter", confirm)
         with ui.row().classes("ends"):
-            button("Not now", lambda: dialog.submit(None)).props("flat")
+            later = text("button", "Not now", "small").on("click", lambda: dialog.submit(None))
+            later.props["type"] = "button"
             button(act.label, confirm, danger=act.danger)
     answer: str | None = await dialog
     return answer

@@ -25,6 +25,10 @@ RENEW = f"{HOME}/renew"
 #: What whoever comes in has to be allowed.
 SCOPE = "ops:read"
 COOKIE = "stockyard-console"
+#: What another site's page is told.
+FOREIGN = "This was sent by another site."
+#: The longest way back.
+LONGEST = 2000
 #: What anybody may have: the page's own scripts and styles hold nothing of the shop's.
 ASSETS = f"{HOME}/_nicegui/"
 #: Scripts build the page out of templates at run time, which takes `unsafe-eval`. All is our own.
@@ -67,6 +71,9 @@ class Doors:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
+        if _acts(connection) and _foreign(connection):
+            await PlainTextResponse(FOREIGN, 403)(scope, receive, send)
+            return
         try:
             holder = await holder_of(connection)
         except Unauthenticated:
@@ -111,9 +118,10 @@ def _guarded(path: str) -> bool:
 
 def _refused(connection: HTTPConnection) -> Response:
     """Pages lead to the log-in and back; what scripts ask for is refused."""
-    asked = str(connection.scope["path"])
-    if connection.scope["type"] == "websocket" or connection.scope["method"] != "GET":
+    if _acts(connection):
         return PlainTextResponse("Log in first.", 401)
+    query = connection.url.query
+    asked = connection.scope["path"] + (f"?{query}" if query else "")
     return RedirectResponse(f"{LOGIN}?to={quote(asked)}", 303)
 
 
@@ -131,7 +139,7 @@ async def _show_login(request: Request) -> Response:
 
 async def _log_in(request: Request) -> Response:
     if _foreign(request):
-        return PlainTextResponse("This form was sent by another site.", 403)
+        return PlainTextResponse(FOREIGN, 403)
     async with request.form(max_files=0, max_fields=4) as form:
         email, password, to = (str(form.get(name, "")) for name in ("email", "password", "to"))
     services = _services(request)
@@ -201,15 +209,29 @@ def _form(to: str, *, email: str = "", problem: str = "", status: int = 200) -> 
 
 
 def _own(to: str) -> str:
-    """The way back, where it leads into the console."""
-    parts = urlsplit(to)
+    """The way back, where it leads into the console and to no other site."""
+    try:
+        parts = urlsplit(to)
+    except ValueError:
+        return HOME
     inside = parts.path == HOME or parts.path.startswith(f"{HOME}/")
-    return parts.path if inside and not parts.netloc and not parts.scheme else HOME
+    if not inside or parts.netloc or parts.scheme or "\\" in to or len(to) > LONGEST:
+        return HOME
+    return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
-def _foreign(request: Request) -> bool:
-    """Whether another site's page sent it."""
-    return request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}
+def _acts(connection: HTTPConnection) -> bool:
+    """Whether more is asked than to be shown a page."""
+    return connection.scope["type"] == "websocket" or connection.scope["method"] not in {"GET", "HEAD"}
+
+
+def _foreign(connection: HTTPConnection) -> bool:
+    """Whether another site's page sent it: also one of this machine's other ports, which browsers call the same site."""
+    headers = connection.headers
+    if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        return True
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != headers.get("host")
 
 
 def _put(answer: Response, shown: str, settings: Settings) -> None:

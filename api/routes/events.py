@@ -18,10 +18,8 @@ from api.stream import follow
 from domain.errors import Forbidden
 from domain.events.registry import names
 from domain.events.rules import SHOP, envelope, rfc3339
-from domain.events.times import OVERLAP
+from domain.events.times import OLDEST, OVERLAP
 
-#: How long ago the events of all accounts can be read by time. Each account's own are there for ever.
-OLDEST = timedelta(days=31)
 #: The last millisecond that a time can have.
 LAST_STAMP = 253_402_300_799_999
 

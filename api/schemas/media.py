@@ -1,6 +1,6 @@
 """Media on the wire."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
 from typing import Annotated, Literal, Self
 
@@ -10,6 +10,9 @@ from api.body import Examples
 from api.schemas.common import ID, TIME, NextCursor, Shown, Timestamp, Wire
 from api.schemas.pictures import RENDITION, SHA256, RenditionView
 from domain.values import Text
+
+#: How far from now an address may begin: clocks differ, and nobody plans for longer.
+LATE, AHEAD = timedelta(days=1), timedelta(days=365)
 
 MediaState = Literal["uploading", "processing", "ready", "failed", "deleted"]
 
@@ -63,10 +66,9 @@ class NewLink(Wire):
 
     @model_validator(mode="after")
     def _soon(self) -> Self:
-        if self.starts_at is not None and self.starts_at > datetime.now(self.starts_at.tzinfo) + timedelta(
-            365
-        ):
-            raise ValueError("starts_at is more than a year ahead")
+        now = datetime.now(UTC)
+        if self.starts_at is not None and not now - LATE < self.starts_at < now + AHEAD:
+            raise ValueError("starts_at is over, or more than a year ahead")
         return self
 
 

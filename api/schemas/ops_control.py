@@ -66,7 +66,9 @@ class ProcessView(Shown):
     threads: int
     memory_bytes: int
     jobs: Annotated[list[InHandView], Field(description="At most 100.")]
-    leads: Annotated[bool | None, Field(description="Whether it leads the timetable, if it is a scheduler.")]
+    leads: Annotated[
+        bool | None, Field(description="Whether it leads the timetable, if it is a scheduler.")
+    ] = None
     drain: OrderView | None
 
     model_config = ConfigDict(json_schema_extra={"examples": [_PROCESS]})
@@ -128,13 +130,13 @@ class PurgedView(Shown):
     """What a purge did; of a dry run, what it would do."""
 
     pool: str
-    kind: str | None
+    kind: str | None = None
     dry_run: bool
     cancelled: int
     by_kind: dict[str, int]
     refused: Annotated[int, Field(description="Jobs that a worker began meanwhile.")]
     more: Annotated[bool, Field(description="More is left than one purge takes: repeat it.")]
-    dropped: Annotated[int | None, Field(description="Messages that were dropped from RabbitMQ.")]
+    dropped: Annotated[int | None, Field(description="Messages that were dropped from RabbitMQ.")] = None
     sample: list[str]
 
     model_config = ConfigDict(
@@ -162,7 +164,7 @@ class LastRun(Shown):
     at: Timestamp
     ms: int
     result: Annotated[int | None, Field(description="How many things it did something to.")]
-    error: str | None
+    error: str | None = None
 
 
 class LastDeed(Shown):
@@ -179,7 +181,7 @@ class LastFailure(Shown):
     error: str
 
 
-class EntryView(Shown):
+class TimetableEntryView(Shown):
     """One entry of the timetable. What is told is a few seconds old."""
 
     name: str
@@ -189,7 +191,7 @@ class EntryView(Shown):
     last: LastRun | None
     next_at: Timestamp | None
     did: LastDeed | None
-    failed: LastFailure | None
+    failed: LastFailure | None = None
     failing: Annotated[int, Field(description="Runs that failed without a break, up to the last.")]
 
     model_config = ConfigDict(
@@ -211,7 +213,7 @@ class Schedule(Shown):
     leader: Annotated[
         str | None, Field(description="The process that leads; null where none that lives does.")
     ]
-    entries: list[EntryView]
+    entries: list[TimetableEntryView]
 
 
 class RunView(Shown):
@@ -224,7 +226,7 @@ class RunView(Shown):
         Field(description="`running`: it takes longer than was waited for."),
     ]
     result: int | None
-    error: str | None
+    error: str | None = None
     asked_at: Timestamp
     began_at: Timestamp | None
     ended_at: Timestamp | None
@@ -246,7 +248,7 @@ class ServiceView(Shown):
 
     name: str
     ok: bool
-    error: str | None
+    error: str | None = None
 
 
 class StatusView(Shown):

@@ -25,10 +25,12 @@ _ENDPOINT: JsonDict = {
     "events": ["order.*"], "enabled": False, "disabled_for": "failing", "disabled_at": TIME, "failures": 14,
     "failing_since": TIME, "old_secrets_until": [TIME], "created_at": TIME,
 }  # fmt: skip
+_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwnPq2vO8Zc1E="  # noqa: S105 - an example
 _DELIVERY: JsonDict = {
     "id": ID, "event_id": ID, "type": "order.paid", "subject": ID, "state": "pending", "tries": 1,
     "next_at": TIME, "created_at": TIME,
 }  # fmt: skip
+_ATTEMPT: JsonDict = {"at": TIME, "ms": 312, "status": 503, "body": "down for maintenance"}
 
 
 class NewEndpoint(Wire):
@@ -127,7 +129,9 @@ class EndpointView(Shown):
 class MadeEndpointView(EndpointView):
     """An endpoint with its secret: shown here, and never again."""
 
-    secret: Annotated[str, Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwnPq2vO8Zc1E="])]
+    secret: str
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{**_ENDPOINT, "secret": _SECRET}]})
 
 
 class EndpointPage(Shown):
@@ -157,8 +161,8 @@ class AttemptView(Shown):
 
     at: Timestamp
     ms: int
-    status: int | None
-    error: str | None
+    status: int | None = None
+    error: str | None = None
     body: Annotated[str, Field(description="The answer's first characters.")]
 
 
@@ -166,6 +170,8 @@ class OneDeliveryView(DeliveryView):
     """A delivery with its latest 50 attempts, oldest first."""
 
     attempts: list[AttemptView]
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{**_DELIVERY, "attempts": [_ATTEMPT]}]})
 
 
 class DeliveryPage(Shown):

@@ -20,7 +20,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from domain.telemetry import Kind
+from domain.telemetry import Facts, Kind
 
 NAME = "stockyard"
 #: The most traces that the span of a batch links to.
@@ -45,9 +45,7 @@ class OtelTracing:
         self._tracer = provider.get_tracer(NAME)
 
     @contextmanager
-    def span(
-        self, name: str, *, kind: Kind, parent: str | None, facts: Mapping[str, str | int]
-    ) -> Iterator[None]:
+    def span(self, name: str, facts: Facts, *, kind: Kind, parent: str | None) -> Iterator[None]:
         """As `Tracing.span`. A `parent` that cannot be read is none."""
         context = _W3C.extract({"traceparent": parent}, Context()) if parent else None
         started = self._tracer.start_as_current_span
@@ -82,7 +80,7 @@ class OtelTracing:
         _W3C.inject(carrier)
         return carrier.get("traceparent")
 
-    def describe(self, name: str | None, facts: Mapping[str, str | int]) -> None:
+    def describe(self, name: str | None, facts: Facts) -> None:
         """As `telemetry.describe`."""
         span = get_current_span()
         span.set_attributes(facts)

@@ -1,7 +1,7 @@
 """What is kept of traces, and how it comes to the collector: by OTLP over HTTP, on a thread of its own.
 
-A collector that is away, slow or hung costs spans and nothing else: they wait in a queue with a bound, and the
-oldest are dropped.
+A collector that is away, slow or hung costs spans and nothing else: they wait in a queue with a bound, and
+the oldest are dropped.
 """
 
 import logging
@@ -37,14 +37,14 @@ _NOISE = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal")
 class Whole(Sampler):
     """Keeps traces whole: what continues one is kept as that is, and what begins one by its share.
 
-    A call of MongoDB, Redis or S3 begins none: the timetable alone makes some every second. The span of a batch
-    is kept where one of those is that it links to.
+    A call of MongoDB, Redis or S3 begins none: the timetable alone makes some every second. The span of a
+    batch is kept where one of those is that it links to.
     """
 
     def __init__(self, share: float) -> None:
         self._share = TraceIdRatioBased(share)
 
-    def should_sample(
+    def should_sample(  # noqa: PLR0917 - the SDK's
         self,
         parent_context: Context | None,
         trace_id: int,

@@ -24,6 +24,8 @@ from domain.settings import Mail
 
 #: Replies from here on are for good (RFC 5321, 4.2.1).
 PERMANENT = 500
+#: And yet these are about how we have logged in, not about the letter (RFC 4954, 6).
+OURS = frozenset({530, 534, 535, 538})
 #: Characters of a server's answer that are kept.
 LONGEST_ANSWER = 300
 #: Seconds for the good-bye after a message that is taken.
@@ -126,7 +128,8 @@ def _refusal(error: SMTPException) -> Exception:
     codes = [each.code for each in refusals if isinstance(each, SMTPResponseException)]
     said = [f"{each.code} {each.message}" for each in refusals if isinstance(each, SMTPResponseException)]
     told = _one_line("; ".join(said) or str(error))
-    return LetterRefused(told) if codes and min(codes) >= PERMANENT else MailAway(told)
+    for_good = codes and min(codes) >= PERMANENT and not OURS.intersection(codes)
+    return LetterRefused(told) if for_good else MailAway(told)
 
 
 def _one_line(text: str) -> str:

@@ -63,7 +63,7 @@ def notifying(
             settings=settings.mail,
             **shared,
         ),
-        ways=(FanOutWay(subscriptions), MailWay(settings.mail)),
+        ways=(FanOutWay(subscriptions), MailWay(settings.mail, preferences)),
     )
 
 

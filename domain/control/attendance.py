@@ -125,7 +125,7 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        # The store's client may make an error of its own of a cancellation, which the work takes for an absence.
+        # A cancellation may come out of the store's client as an error, and be taken for its absence.
         while not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=CANCEL_AGAIN)

@@ -10,7 +10,7 @@ from domain.changes import DUPLICATE_KEY, Changes, Database, Doc
 from domain.events import registry
 from domain.events.models import CURSORS, EVENTS, OUTBOX, TIMES, NewEvent, Recorded
 from domain.events.rules import SHOP
-from domain.events.telling import Router, Telling
+from domain.events.telling import LASTING, PAGE, Router, Telling
 from domain.events.times import Times
 from domain.ports import PubSub
 from domain.values import Clock, new_id
@@ -87,9 +87,9 @@ class Events:
         """Returns when everything that was given to `publish` was told and routed, or could not be."""
         await self._telling.drain()
 
-    async def republish(self, *, limit: int = 100) -> int:
+    async def republish(self, *, limit: int = PAGE, seconds: float = LASTING) -> int:
         """Routes and tells what was stored and then left, see `Telling`; answers how many events it told."""
-        return await self._telling.republish(limit=limit)
+        return await self._telling.republish(limit=limit, seconds=seconds)
 
     async def after(self, account_id: str, seq: int, *, limit: int) -> list[Doc]:
         """The account's events with a greater `seq`, oldest first."""

@@ -1,10 +1,9 @@
 """After the transaction: stored events are told on pub/sub, then routed to the ways that deliver them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import TypeAlias
-
-from pymongo.asynchronous.cursor import AsyncCursor
+from time import monotonic
+from typing import Any, TypeAlias
 
 from domain.batching import Batcher
 from domain.changes import Changes, Database, Doc, store_is_away
@@ -19,6 +18,8 @@ log = logger(__name__)
 
 #: Stored events older than this and still in the outbox were not told, or not routed.
 REPUBLISH_AFTER = timedelta(seconds=3)
+#: Rows that are told together, and seconds for which one call goes on.
+PAGE, LASTING = 50, 5.0
 
 #: Turns stored events into the jobs that deliver them. It may be handed an event twice. While it raises, the
 #: events stay in the outbox.
@@ -78,40 +79,70 @@ class Telling:
         if self._router and events:
             await self._router(events)
 
-    async def republish(self, *, limit: int = 100) -> int:
+    async def republish(self, *, limit: int = PAGE, seconds: float = LASTING) -> int:
         """Routes and tells what was stored and then left; answers how many events it told.
 
-        What is left to route is routed although Redis is away. A row whose routing fails is passed over and
-        stays. Raises PyMongoError where the store is away.
+        Goes on for `seconds`, `limit` rows at a time, so that what a long outage has left is told soon. What
+        is left to route is routed although Redis is away. A row whose routing fails is passed over and stays.
+        Raises PyMongoError where the store is away.
         """
         left: Doc = {"_id": {"$lt": id_floor(self._clock() - REPUBLISH_AFTER)}}
+        until = monotonic() + seconds
         if self._router:
-            async for row in self._left(left | {"routed": {"$ne": True}}, limit):
-                await self._route_left(row)
+            async for rows in self._left(left | {"routed": {"$ne": True}}, limit, until):
+                await self._route_left(rows)
             # A row that came in between is routed first, the next time.
             left["routed"] = True
         count = 0
-        async for row in self._left(left, limit):
-            stored = await self._events_of(row)
+        async for rows in self._left(left, limit, until):
+            stored = await self._events_of(rows)
             if not await self._tell(stored):
                 break
-            await self._database[OUTBOX].delete_one({"_id": row["_id"]})
+            await self._database[OUTBOX].delete_many({"_id": {"$in": [row["_id"] for row in rows]}})
+            REPUBLISHED.inc(len(stored))
             count += len(stored)
-        REPUBLISHED.inc(count)
         return count
 
-    async def _route_left(self, row: Doc) -> None:
+    async def _route_left(self, rows: Sequence[Doc]) -> None:
+        """All together; where that fails one by one, so that none keeps another from it."""
+        routed = [row["_id"] for row in rows]
+        if not await self._could_route(rows, log.info):
+            routed = [row["_id"] for row in rows if await self._could_route([row], log.exception)]
+        if routed:
+            query = {"_id": {"$in": routed}}
+            await Changes.of(OUTBOX, query, {"$set": {"routed": True}}).commit(self._database)
+
+    async def _could_route(self, rows: Sequence[Doc], tell: Callable[..., Any]) -> bool:
         try:
-            await self._route(await self._events_of(row))
+            await self._route(await self._events_of(rows))
         except Exception as error:
             if store_is_away(error):
                 raise
-            log.exception("events could not be routed and stay in the outbox", events=row["events"])
-            return
-        await self._database[OUTBOX].update_one({"_id": row["_id"]}, {"$set": {"routed": True}})
+            tell("events could not be routed and stay in the outbox", rows=[row["_id"] for row in rows])
+            return False
+        return True
 
-    def _left(self, query: Doc, limit: int) -> AsyncCursor[Doc]:
-        return self._database[OUTBOX].find(query).sort("_id").limit(limit)
+    async def _left(self, query: Doc, limit: int, until: float) -> AsyncIterator[list[Doc]]:
+        """The rows, oldest first, in parts, until the time is over; one part at least.
 
-    async def _events_of(self, row: Doc) -> list[Doc]:
-        return await self._database[EVENTS].find({"_id": {"$in": row["events"]}}).sort("_id").to_list()
+        By one reading: the store looks at all that is left for each, however few are asked for.
+        """
+        part: list[Doc] = []
+        async for row in self._database[OUTBOX].find(query).sort("_id").batch_size(limit):
+            part.append(row)
+            if len(part) == limit:
+                yield part
+                part = []
+                if monotonic() > until:
+                    return
+        if part:
+            yield part
+
+    async def _events_of(self, rows: Sequence[Doc]) -> list[Doc]:
+        """In the order in which they were recorded."""
+        ids = [event_id for row in rows for event_id in row["events"]]
+        found: dict[str, Doc] = {}
+        for start in range(0, len(ids), PAGE):
+            part = self._database[EVENTS].find({"_id": {"$in": ids[start : start + PAGE]}})
+            found |= {event["_id"]: event async for event in part}
+        return [found[event_id] for event_id in ids if event_id in found]

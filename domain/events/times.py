@@ -11,6 +11,8 @@ from domain.values import Clock
 
 #: A transaction is seen some time after the time of its events: whoever reads on begins so much earlier.
 OVERLAP = timedelta(seconds=60)
+#: How long ago they can be read. Each account's own are there for ever.
+OLDEST = timedelta(days=31)
 #: The shortest and longest span that is looked at at once, and how many of them one call looks at.
 FIRST, LONGEST, SPANS = timedelta(seconds=1), timedelta(seconds=256), 100
 #: Events that are asked for at once.
@@ -38,7 +40,8 @@ class Times:
 
     async def read(self, place: Place, *, kind: str | None, limit: int) -> Reading:
         """Events after `place`, oldest first, at most `limit`; fewer, or none, where many spans are empty."""
-        now, (low, _), span = self._clock(), place, FIRST
+        now, span = self._clock(), FIRST
+        low = min(place[0], now)
         found: list[Place] = []
         for _ in range(SPANS):
             high = min(low + span, now)

@@ -7,17 +7,17 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from pymongo import UpdateOne
 from pymongo.errors import PyMongoError
 
 from domain.batching import Batcher
-from domain.changes import Changes, Database, Doc, store_is_away, update_together
+from domain.changes import Changes, Database, Doc, store_is_away
 from domain.errors import DomainError
 from domain.jobs.commands import kinds
 from domain.jobs.deaths import Death, Deaths
+from domain.jobs.ends import Ends
 from domain.jobs.models import JOBS, Claimed
 from domain.jobs.outcomes import claimed, error_form, held_by, next_run, recording
-from domain.jobs.rules import DEAD, FAILED, FINAL, QUEUED, RUNNING, SUCCEEDED, step
+from domain.jobs.rules import DEAD, FAILED, QUEUED, RUNNING, SUCCEEDED, step
 from domain.jobs.signals import JobSignals
 from domain.metrics import BATCH_SIZE
 from domain.observe import logger
@@ -57,10 +57,7 @@ class JobRuns:
         #: By kind.
         self._claims: dict[str, Batcher[str, Claimed | None]] = {}
         self._keepers: set[asyncio.Task[None]] = set()
-        self._outcomes: Batcher[tuple[Claimed, Doc], bool] = Batcher(
-            self._record, observe=BATCH_SIZE.labels("outcome").observe
-        )
-        self._dead: Batcher[tuple[Claimed, Doc], bool] = Batcher(self._record_dead)
+        self._ends = Ends(database=database, signals=signals, deaths=deaths, clock=clock)
 
     # -- jobs that are claimed one by one --
 
@@ -134,11 +131,11 @@ class JobRuns:
 
     async def succeed(self, job: Claimed, result: Mapping[str, Any] | None) -> bool:
         """Records the result. False where the lease was lost: another run decides."""
-        return await self._outcomes.submit((job, {"state": SUCCEEDED, "result": dict(result or {})}))
+        return await self._ends.record(job, {"state": SUCCEEDED, "result": dict(result or {})})
 
     async def fail(self, job: Claimed, error: DomainError) -> bool:
         """Records an answer that is a refusal. False where the lease was lost."""
-        return await self._outcomes.submit((job, {"state": FAILED, "error": error_form(error)}))
+        return await self._ends.record(job, {"state": FAILED, "error": error_form(error)})
 
     async def retry(self, job: Claimed, error: BaseException, *, seconds: float | None = None) -> bool:
         """Queues the job for another run after a pause, or declares it dead after its last one.
@@ -147,8 +144,7 @@ class JobRuns:
         """
         counted = job.attempts if seconds is None else job.attempts - 1
         outcome = self._next(error, attempts=counted, since=job.failing_since, seconds=seconds)
-        outcomes = self._dead if outcome["state"] == DEAD else self._outcomes
-        return await outcomes.submit((job, outcome))
+        return await self._ends.record(job, outcome)
 
     def _next(
         self, error: BaseException, *, attempts: int, since: datetime | None, seconds: float | None
@@ -161,47 +157,6 @@ class JobRuns:
             failing_since=since,
             seconds=seconds,
         )
-
-    async def _record(self, outcomes: list[tuple[Claimed, Doc]]) -> list[bool]:
-        now = self._clock()
-        jobs = f"{self._database.name}.{JOBS}"
-        operations = [
-            UpdateOne(held_by(job), recording(outcome, now), namespace=jobs) for job, outcome in outcomes
-        ]
-        matched = await update_together(self._database, operations)
-        return await self._kept(outcomes, [matched[index] == 1 for index in range(len(outcomes))])
-
-    async def _record_dead(self, outcomes: list[tuple[Claimed, Doc]]) -> list[bool]:
-        now = self._clock()
-        deaths = [Death.of(job, held_by(job), recording(outcome, now)) for job, outcome in outcomes]
-        dead = await self._deaths.record(deaths)
-        return await self._kept(outcomes, [job.id in dead for job, _ in outcomes])
-
-    async def _kept(self, outcomes: list[tuple[Claimed, Doc]], recorded: list[bool]) -> list[bool]:
-        """Which of the outcomes stand; counts, caches and tells the ends."""
-        if not all(recorded):
-            known = await self._recorded(outcomes)
-            recorded = [by_now or before for by_now, before in zip(recorded, known, strict=True)]
-        if not all(recorded):
-            log.warning("a job's lease was lost before its outcome", lost=recorded.count(False))
-        kept = [each for each, stands in zip(outcomes, recorded, strict=True) if stands]
-        for job, outcome in kept:
-            if outcome["state"] == QUEUED:
-                self._signals.retried(job.kind)
-        await self._tell_ended([job.id for job, outcome in kept if outcome["state"] != QUEUED])
-        return recorded
-
-    async def _tell_ended(self, job_ids: Sequence[str]) -> None:
-        if job_ids:
-            query = {"_id": {"$in": list(job_ids)}, "state": {"$in": list(FINAL)}}
-            self._signals.ended(await self._database[JOBS].find(query).to_list())
-
-    async def _recorded(self, outcomes: list[tuple[Claimed, Doc]]) -> list[bool]:
-        """What the ledger says: a write whose answer was lost finds the jobs ended, by itself."""
-        ids = [job.id for job, _ in outcomes]
-        rows = self._database[JOBS].find({"_id": {"$in": ids}, "state": {"$in": list(FINAL)}})
-        stands = {(row["_id"], row.get("attempt_id"), row["state"]) async for row in rows}
-        return [(job.id, job.attempt_id, outcome["state"]) in stands for job, outcome in outcomes]
 
     # -- jobs that are settled in batches by the transaction of their effect --
 
@@ -262,7 +217,7 @@ class JobRuns:
         update = recording(outcome | {"started_at": now}, now)
         if outcome["state"] == DEAD:
             await self._deaths.record([Death.of_row(job, query, update)])
-            await self._tell_ended([job_id])
+            await self._ends.tell([job_id])
         else:
             await self._database[JOBS].update_one(query, update)
             self._signals.retried(job["kind"])
@@ -271,8 +226,7 @@ class JobRuns:
         """Returns when every claim and outcome has been written."""
         for claims in self._claims.values():
             await claims.drain()
-        await self._outcomes.drain()
-        await self._dead.drain()
+        await self._ends.drain()
         await asyncio.gather(*self._keepers)
 
 

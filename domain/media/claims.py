@@ -6,15 +6,22 @@ deletes first says that it looks through them, then looks which media name them.
 meet sees the other: the worker waits, or the objects stay.
 """
 
-from domain.changes import Database
+from datetime import timedelta
+
+from pymongo.errors import DuplicateKeyError
+
+from domain.changes import Database, Doc
 from domain.errors import TryAgain
 from domain.media.models import MEDIA, MEDIA_GARBAGE
 from domain.media.rules import PROCESSING, original_key, renditions_prefix
 from domain.ports import ObjectStore
-from domain.values import Clock
+from domain.values import Clock, new_id
 
 #: Seconds after which a worker looks again whether it may begin.
 PAUSE = 1.0
+#: How long one may look through some bytes: longer than the calls that it makes can take. What was begun and
+#: not ended by then was cut short.
+LOOK = timedelta(minutes=5)
 
 
 class Claims:
@@ -44,18 +51,37 @@ class Claims:
         """Deletes objects of these bytes that no medium names; answers how many.
 
         Those of a medium that is being processed, or was when it was deleted, are left: it has yet to say
-        which they are. Raises ServiceAway; what was begun is then gone on with by `unfinished`.
+        which they are. One looks at a time: where another does, nothing is done. Raises ServiceAway; what was
+        begun is then gone on with by `unfinished`.
         """
-        await self._garbage.update_one({"_id": sha256}, {"$set": {"at": self._clock()}}, upsert=True)
+        look = await self._begin(sha256)
+        if look is None:
+            return 0
         named = await self._named(sha256)
         found = [] if named is None else [key for key in await self._keys(sha256) if key not in named]
+        if self._clock() - look["at"] > LOOK / 2:  # somebody else may begin before the objects are gone
+            return 0
         await self._objects.delete(found)
-        await self._garbage.delete_one({"_id": sha256})
+        await self._garbage.delete_one(look)
         return len(found)
 
     async def unfinished(self) -> list[str]:
-        """Bytes whose collection was begun and not ended."""
-        return [row["_id"] async for row in self._garbage.find({})]
+        """Bytes whose collection was begun and not ended in its time."""
+        over = self._clock() - LOOK
+        return [row["_id"] async for row in self._garbage.find({}) if row["at"] <= over]
+
+    async def _begin(self, sha256: str) -> Doc | None:
+        """Says that these bytes are looked through by this call; None where another one does."""
+        now = self._clock()
+        look = {"_id": sha256, "at": now, "by": new_id()}
+        try:
+            await self._garbage.insert_one(look)
+        except DuplicateKeyError:
+            taken = await self._garbage.update_one(
+                {"_id": sha256, "at": {"$lte": now - LOOK}}, {"$set": {"at": now, "by": look["by"]}}
+            )
+            return look if taken.matched_count else None
+        return look
 
     async def _named(self, sha256: str) -> set[str] | None:
         """Keys that media name; None where one of them has yet to say."""

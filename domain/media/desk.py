@@ -14,6 +14,7 @@ from domain.media.quota import Quota
 from domain.media.renderer import Renderers
 from domain.media.rendering import Rendering
 from domain.media.service import Library
+from domain.media.stalled import Stalled
 from domain.media.sweeps import Sweeps
 from domain.media.uploads import Uploads
 from domain.ports import ObjectStore, UploadStore, UrlSigner
@@ -34,6 +35,7 @@ class MediaDesk:
     claims: Claims
     rendering: Rendering
     sweeps: Sweeps
+    stalled: Stalled
     renderers: Renderers
 
 
@@ -58,6 +60,7 @@ def media_desk(
     pictures = Pictures(
         database=database, objects=objects, claims=claims, renderers=renderers, settings=settings
     )
+    rendering = Rendering(objects=objects, pictures=pictures, events=events, settings=settings, **shared)
     return MediaDesk(
         uploads=Uploads(
             jobs=jobs, objects=objects, uploads=uploads, quota=quota, settings=settings, **shared
@@ -66,7 +69,8 @@ def media_desk(
         attachments=Attachments(products=products, **shared),
         delivery=Delivery(signer=signer, settings=cdn, clock=clock),
         claims=claims,
-        rendering=Rendering(objects=objects, pictures=pictures, events=events, settings=settings, **shared),
+        rendering=rendering,
         sweeps=Sweeps(objects=objects, uploads=uploads, claims=claims, quota=quota, **shared),
+        stalled=Stalled(database=database, rendering=rendering),
         renderers=renderers,
     )

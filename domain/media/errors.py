@@ -1,6 +1,9 @@
 """What can go wrong with media."""
 
+from collections.abc import Mapping
+
 from domain.errors import Conflict, Invalid
+from domain.media.rules import STOPPED
 
 
 class NotUploaded(Conflict):
@@ -68,3 +71,16 @@ class UploadMissing(PictureRefused):
 
     code = "upload_missing"
     message = "The uploaded file is not there as it was announced. Upload it again."
+
+
+class RenderingStopped(PictureRefused):
+    """The job died, or was cancelled, before it knew what the picture is. Another one may."""
+
+    code = STOPPED
+    message = "The picture could not be looked at. Complete the upload again."
+
+
+#: By the code that stays with the medium.
+REFUSALS: Mapping[str, type[PictureRefused]] = {
+    kind.code: kind for kind in (NotAPicture, PictureTooLarge, PictureBroken, PictureTooCostly, UploadMissing)
+}

@@ -37,6 +37,10 @@ class Refused(Exception):
         super().__init__(code)
 
 
+class Unwritten(Exception):
+    """A rendition could not be written, as where the disk is full: nothing is said of the picture."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a file's header says. `width` and `height` are those of the upright picture."""
@@ -97,7 +101,7 @@ def _found(header: pyvips.Image) -> Found:
 def render(path: Path, folder: Path, forms: Sequence[Form], *, max_pixels: int) -> tuple[Found, list[Made]]:
     """Makes every rendition of the file's first frame, in `folder`.
 
-    Raises Refused as `inspect` does, and where the picture cannot be read to its end.
+    Raises Refused as `inspect` does, and where the picture cannot be read to its end; and Unwritten.
     """
     found = inspect(path, max_pixels=max_pixels)
     try:
@@ -175,6 +179,16 @@ def _converted(image: pyvips.Image) -> pyvips.Image:
 
 
 def _save(image: pyvips.Image, path: Path, encoding: str, *, quality: int) -> None:
+    """Raises Unwritten. The image is all in memory: what fails here is not the picture's fault."""
+    try:
+        _write(image, path, encoding, quality=quality)
+    except pyvips.Error as error:
+        if "memory" in error.detail:
+            raise
+        raise Unwritten(error.detail) from error
+
+
+def _write(image: pyvips.Image, path: Path, encoding: str, *, quality: int) -> None:
     """Pixels alone: no EXIF, no place, no comment, no profile, as what has none is sRGB on the web."""
     target = pyvips.Target.new_to_file(str(path))
     if encoding == "webp":

@@ -8,6 +8,8 @@ from beanie import Document
 from pydantic import BaseModel, Field
 from pymongo import IndexModel
 
+from domain.media.rules import PROCESSING
+
 MEDIA = "media"
 MEDIA_USAGE = "media_usage"
 MEDIA_GARBAGE = "media_garbage"
@@ -68,13 +70,18 @@ class Medium(Document):
     sweep_at: datetime | None = None
 
     class Settings:
-        """Where; an account's, those of the same bytes, and what the sweep looks for."""
+        """Where; an account's, those of the same bytes, what the sweep looks for, and what jobs are at."""
 
         name = MEDIA
         indexes = (
             IndexModel([("account_id", pymongo.ASCENDING), ("_id", pymongo.DESCENDING)], name="by_owner"),
             IndexModel([("sha256", pymongo.ASCENDING)], name="by_bytes"),
             IndexModel([("sweep_at", pymongo.ASCENDING)], name="by_end"),
+            IndexModel(
+                [("job_id", pymongo.ASCENDING)],
+                partialFilterExpression={"state": PROCESSING},
+                name="by_job",
+            ),
         )
 
 
@@ -96,6 +103,8 @@ class MediaGarbage(Document):
 
     id: str  # type: ignore[assignment]  # the SHA-256
     at: datetime
+    #: Which call looks, as only that one says when it is done.
+    by: str
 
     class Settings:
         """Where."""
@@ -104,9 +113,9 @@ class MediaGarbage(Document):
 
 
 class MediaMark(Document):
-    """How far the walk over the bucket's keys has come."""
+    """How far a walk has come: over the bucket's keys, or over what jobs are at."""
 
-    id: str  # type: ignore[assignment]  # the prefix
+    id: str  # type: ignore[assignment]  # the prefix, or the walk's name
     after: str
 
     class Settings:

@@ -10,19 +10,12 @@ from typing import IO, Any, Final
 
 from domain.changes import Database, Doc
 from domain.media.claims import Claims
-from domain.media.errors import (
-    NotAPicture,
-    PictureBroken,
-    PictureRefused,
-    PictureTooCostly,
-    PictureTooLarge,
-    UploadMissing,
-)
+from domain.media.errors import REFUSALS, PictureTooCostly, UploadMissing
 from domain.media.models import MEDIA
 from domain.media.renderer import Busy, Lost, Renderers
 from domain.media.renditions import ENCODINGS, Form, name_of
 from domain.media.rules import READY, original_key, renditions_prefix
-from domain.media.scratch import scratch, sweep
+from domain.media.scratch import Sweeps, scratch
 from domain.ports import ObjectMissing, ObjectStore
 from domain.settings import Media as MediaSettings
 
@@ -38,10 +31,6 @@ ALIKE = 20
 #: for their owner.
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 PRIVATE: Final = "private, max-age=31536000, immutable"
-
-_REFUSALS: Mapping[str, type[PictureRefused]] = {
-    kind.code: kind for kind in (NotAPicture, PictureTooLarge, PictureBroken, PictureTooCostly)
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +60,7 @@ class Pictures:
         self._max_pixels = settings.max_pixels
         self._forms = [Form(**form.model_dump()) for form in settings.renditions]
         self._room = asyncio.Semaphore(AHEAD * settings.render_processes)
-        self._swept = False
+        self._sweeps = Sweeps()
 
     async def of(self, medium: Doc) -> Doc | None:
         """What the medium is to know of its picture: its objects are stored. None where nobody wants it now.
@@ -94,9 +83,7 @@ class Pictures:
         except TimeoutError:
             raise Busy from None
         try:
-            if not self._swept:
-                self._swept = True
-                await asyncio.to_thread(sweep)
+            await asyncio.to_thread(self._sweeps.run)
             with scratch() as folder:
                 yield folder
         finally:
@@ -127,7 +114,7 @@ class Pictures:
         return None
 
     async def _made(self, original: Original, folder: Path) -> Doc:
-        """Renders, and stores what is not there. Raises PictureRefused and Busy."""
+        """Renders, and stores what is not there. Raises PictureRefused, Busy, and OSError for a full disk."""
         async with self._renderers.place() as renderer:
             try:
                 answer = await renderer.render(
@@ -135,8 +122,10 @@ class Pictures:
                 )
             except Lost as error:
                 raise PictureTooCostly from error
+        if "unwritten" in answer:
+            raise OSError(answer["unwritten"])
         if "refused" in answer:
-            raise _REFUSALS[answer["refused"]](**answer["detail"])
+            raise REFUSALS[answer["refused"]](**answer["detail"])
         found, key = answer["found"], original_key(original.sha256)
         *renditions, _ = await _together(
             *(self._rendition(original.sha256, made) for made in answer["made"]),

@@ -13,6 +13,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +28,8 @@ log = logger(__name__)
 PICTURES = 200
 #: Seconds that a process may take to start.
 START = 60.0
+#: Seconds past its time after which a process ends itself, as nobody else has.
+GRACE = 5
 #: Bytes of the longest answer.
 LONGEST = 1_048_576
 #: What processes need of this one's environment; secrets are not in it.
@@ -152,7 +155,7 @@ class _Renderer:
             self._pictures = 0
             self._process = process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "domain.media.render_process",
-                str(self._limits.threads), str(self._limits.memory),
+                str(self._limits.threads), str(self._limits.memory), str(ceil(self._limits.seconds) + GRACE),
                 stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd=_ROOT, limit=LONGEST,
                 env={name: os.environ[name] for name in _KEPT if name in os.environ} | _OWN,
             )  # fmt: skip

@@ -10,6 +10,9 @@ Doc = dict[str, Any]
 #: States. Only `processing` becomes `ready` or `failed`; what is deleted comes back to where it was.
 UPLOADING, PROCESSING, READY, FAILED, DELETED = "uploading", "processing", "ready", "failed", "deleted"
 
+#: The code of media that failed because their job died or was cancelled.
+STOPPED = "rendering_stopped"
+
 #: Prefixes of keys. Renditions are public; what is uploaded and originals are not.
 UPLOADS, ORIGINALS, RENDITIONS = "uploads/", "originals/", "renditions/"
 
@@ -43,9 +46,19 @@ def part_sizes(size: int, part: int) -> list[int]:
     return [part] * whole + ([rest] if rest else [])
 
 
+def stopped(medium: Mapping[str, Any]) -> bool:
+    """Whether its job ended without an outcome for it: what was uploaded is there, and was not looked at."""
+    return medium["state"] == FAILED and _stopped(medium)
+
+
 def awaits_bytes(medium: Mapping[str, Any]) -> bool:
     """Whether what its client has uploaded is still needed, be it only to bring it back."""
-    return not {UPLOADING, PROCESSING}.isdisjoint({medium["state"], medium["deleted_from"]})
+    states = {medium["state"], medium["deleted_from"]}
+    return not states.isdisjoint({UPLOADING, PROCESSING}) or _stopped(medium)
+
+
+def _stopped(medium: Mapping[str, Any]) -> bool:
+    return bool(medium["error"]) and medium["error"]["code"] == STOPPED
 
 
 def view(medium: Mapping[str, Any]) -> Doc:

@@ -19,6 +19,20 @@ def scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
+class Sweeps:
+    """Deletes what killed workers have left, with the first picture of a process and each hour after that."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    def run(self) -> None:
+        """Does nothing until it is time."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + _LEFT
+            sweep()
+
+
 def sweep() -> int:
     """Deletes what killed workers have left on this machine; answers how many folders."""
     swept = 0

@@ -17,7 +17,7 @@ from domain.media.commands import RenderMedia
 from domain.media.errors import NotUploaded
 from domain.media.models import MEDIA
 from domain.media.quota import GUARD, Quota
-from domain.media.rules import PROCESSING, UPLOADING, part_sizes, upload_key
+from domain.media.rules import PROCESSING, UPLOADING, part_sizes, stopped, upload_key
 from domain.ports import ObjectStore, UploadRefused, UploadStore
 from domain.settings import Media as MediaSettings
 from domain.values import Clock, new_id
@@ -78,13 +78,15 @@ class Uploads:
             "sweep_at": now + self._settings.abandon_after,
         }  # fmt: skip
         try:
+            # First what can fail: nobody has the address yet.
+            address = await self._address(medium)
             await self._insert(medium)
-            return medium, await self._address(medium)
         except BaseException:
             if multipart is not None:
                 with suppress(ServiceAway):
                     await self._uploads.abort(key, multipart)
             raise
+        return medium, address
 
     async def address(self, media_id: str, *, owner: str) -> Address:
         """A fresh address for what has not arrived. Raises NotFound and InvalidTransition."""
@@ -98,8 +100,8 @@ class Uploads:
     ) -> Accepted:
         """The job that looks at the bytes and renders them. One key is one job.
 
-        Another key is taken for a medium whose job ended without an outcome, as it was cancelled: it then
-        gets another. Raises NotFound, NotUploaded, InvalidTransition, IdempotencyKeyReused, ServiceAway.
+        Another key is taken for a medium whose job died or was cancelled: it then gets another. Raises
+        NotFound, NotUploaded, InvalidTransition, IdempotencyKeyReused, ServiceAway.
         """
         request = {"media_id": media_id, "etags": list(etags)}
         for _ in range(TRIES):
@@ -194,6 +196,8 @@ class Uploads:
 
     async def _require_idle(self, medium: Doc) -> None:
         """Raises InvalidTransition unless it is to be processed, and no job does."""
+        if stopped(medium):
+            return
         if medium["state"] == PROCESSING:
             job = await self._jobs.get(medium["job_id"], owner=None)
             if job["state"] in FINAL:
@@ -212,5 +216,7 @@ def process(changes: Changes, medium: Doc, *, job_id: str, now: datetime) -> Non
         "deleted_at": None,
         "deleted_from": None,
         "sweep_at": None,
+        "error": None,
+        "finished_at": None,
     }
     changes.update(MEDIA, seen, {"$set": fields}, expect=1, name="medium")

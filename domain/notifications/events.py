@@ -9,7 +9,7 @@ from domain.events.registry import ACCOUNT, EITHER, ID, EventData, event
     whose=EITHER,
     example={
         "endpoint_id": ID, "url": "https://shop.example/hooks", "failures": 20,
-        "reason": "deliveries kept failing",
+        "reason": "failing",
     },
 )  # fmt: skip
 class WebhookDisabled(EventData):

@@ -29,6 +29,9 @@ from domain.values import Clock
 
 #: Accounts of one part, and of one transaction.
 PART, STEP = 1000, 50
+#: Whoever began to wait so soon after the event's time is told, too. That time is read before the transaction,
+#: which may take so long, and by another clock: until it is seen, a thing is still gone for who looks at it.
+LATE = timedelta(seconds=10)
 #: How long marks and ended subscriptions are kept: longer than a job is tried.
 KEPT = timedelta(days=30)
 #: How often a step is tried again where somebody else was first.
@@ -51,7 +54,7 @@ class FanOutWay:
 
     async def _is_awaited(self, event: Doc) -> bool:
         watch = watch_of(event["type"], event["subject"])
-        return await self._subscriptions.anybody(watch, since=event["time"])
+        return await self._subscriptions.anybody(watch, since=event["time"] + LATE)
 
 
 class FanOuts:
@@ -90,12 +93,12 @@ class FanOuts:
         return {"parts": number}
 
     async def _parts(self, event: Doc, after: str) -> AsyncIterator[list[str]]:
-        """Who waited when it happened, after the account, by their ids."""
+        """Who waited when it was seen, after the account, by their ids."""
         accounts: list[str] = []
         query = {"watch": watch_of(event["type"], event["subject"])}
         rows = self._database[SUBSCRIPTIONS].find(query, {"account_id": 1, "since": 1})
         async for row in rows.sort("account_id"):
-            if row["account_id"] <= after or row["since"] > event["time"]:
+            if row["account_id"] <= after or row["since"] > event["time"] + LATE:
                 continue
             accounts.append(row["account_id"])
             if len(accounts) == PART:
@@ -157,7 +160,8 @@ class FanOuts:
         ids = [id_of(account, event["type"], event["subject"]) for account in accounts]
         fields = {"account_id": 1, "lasting": 1, "watch": 1, "since": 1}
         rows = await self._database[SUBSCRIPTIONS].find({"_id": {"$in": ids}}, fields).to_list()
-        return [row for row in rows if row["watch"] is not None and row["since"] <= event["time"]]
+        latest = event["time"] + LATE
+        return [row for row in rows if row["watch"] is not None and row["since"] <= latest]
 
     async def _step(self, changes: Changes, rows: Sequence[Doc], new: Sequence[NewEvent]) -> None:
         """Tells some accounts, in one transaction with `changes`. Raises GuardFailed."""

@@ -5,10 +5,8 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
-
 from domain.changes import Database, Doc
-from domain.errors import Invalid, TryAgain
+from domain.errors import Invalid
 from domain.events.models import EVENTS
 from domain.events.service import Events
 from domain.notifications.models import READ_MARKS
@@ -21,8 +19,6 @@ WINDOW = 200
 WINDOWS = 10
 #: The greatest count of what is unread.
 MOST_COUNTED = 999
-#: How often a mark is tried again where another request was first.
-TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,28 +96,27 @@ class Inbox:
         last = await self._events.last(account_id)
         if max(upto, *seqs, 0) > last:
             raise Invalid(reason="unknown_seq", last_seq=last)
-        for _ in range(TRIES):
-            if await self._mark(account_id, seqs, upto):
-                return
-        raise TryAgain("others mark the same inbox")
+        rows = self._database[READ_MARKS]
+        marks = _marks(await rows.find_one({"_id": account_id}))
+        if marks.add(seqs, upto=upto) == marks:
+            return
+        # Requests at once are all kept, whichever comes first.
+        more = {"$max": {"upto": upto}, "$addToSet": {"beyond": {"$each": sorted(set(seqs))}}}
+        update = {**more, "$set": {"revision": new_id()}}
+        await rows.update_one({"_id": account_id}, update, upsert=True)
+        await self._compact(account_id)
 
-    async def _mark(self, account_id: str, seqs: Collection[int], upto: int) -> bool:
+    async def _compact(self, account_id: str) -> None:
+        """Moves the mark up. Where another request came in between, that one does it, with these marks, too."""
         rows = self._database[READ_MARKS]
         row = await rows.find_one({"_id": account_id})
-        marks = _marks(row)
-        hidden = await self._hidden(account_id, max(marks.upto, upto))
-        after = marks.add(seqs, upto=upto, hidden=hidden)
-        if after == marks:
-            return True
-        fields = {"upto": after.upto, "beyond": sorted(after.beyond), "revision": new_id()}
         if row is None:
-            try:
-                await rows.insert_one({"_id": account_id, **fields})
-            except DuplicateKeyError:
-                return False
-            return True
-        query = {"_id": account_id, "revision": row["revision"]}
-        return (await rows.update_one(query, {"$set": fields})).matched_count == 1
+            return
+        marks = _marks(row)
+        after = marks.add((), hidden=await self._hidden(account_id, marks.upto))
+        if after != marks:
+            fields = {"upto": after.upto, "beyond": sorted(after.beyond), "revision": new_id()}
+            await rows.update_one({"_id": account_id, "revision": row["revision"]}, {"$set": fields})
 
     async def _hidden(self, account_id: str, after: int) -> set[int]:
         """The next seqs that the account's inbox does not show."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parseaddr
 from typing import TypeAlias
 
@@ -24,8 +24,8 @@ from domain.values import Clock
 
 #: Messages that wait in one process for each that is on its way. More go back into the ledger for a while.
 WAITING = 3
-#: Seconds for which they do.
-NO_PLACE = 2.0
+#: Seconds for which they do, at first and at most.
+NO_PLACE, STILL_NO_PLACE = 2.0, 60.0
 
 #: The stored order of this id, if there is one.
 FindOrder: TypeAlias = Callable[[str], Awaitable[Doc | None]]
@@ -34,17 +34,20 @@ FindOrder: TypeAlias = Callable[[str], Awaitable[Doc | None]]
 class MailWay:
     """The way of events to mailboxes. Without a mail server there is none."""
 
-    def __init__(self, settings: Mail) -> None:
+    def __init__(self, settings: Mail, preferences: Preferences) -> None:
         self._on = settings.host is not None
+        self._preferences = preferences
 
     async def deliveries(self, events: Sequence[Doc]) -> Sequence[Delivery]:
-        """One job for each event that there is a letter for; the job looks at what the account has chosen."""
+        """One job for each event that there is a letter for, and that the account wants by mail."""
         if not self._on:
             return ()
+        written = [event for event in events if event["type"] in WRITTEN and event["account_id"] != SHOP]
+        chosen = await self._preferences.of_all([event["account_id"] for event in written])
         return [
             Delivery(SendMail(event_id=event["_id"]), key=event["_id"], subject=event["subject"])
-            for event in events
-            if event["type"] in WRITTEN and event["account_id"] != SHOP
+            for event in written
+            if wanted(chosen.get(event["account_id"], {}), event["type"], "mail")
         ]
 
 
@@ -95,7 +98,9 @@ class Post:
 
     async def _hand_over(self, mailer: Mailer, mail: OutgoingMail, job: Claimed) -> None:
         if self._here >= self._settings.connections * (1 + WAITING):
-            raise TryAgain("enough messages are on their way", seconds=NO_PLACE)
+            so_far = self._so_far(job.failing_since).total_seconds()
+            seconds = min(max(so_far, NO_PLACE), STILL_NO_PLACE)
+            raise TryAgain("enough messages are on their way", seconds=seconds)
         self._here += 1
         try:
             async with self._places:
@@ -109,8 +114,11 @@ class Post:
 
     def _pause(self, failing_since: datetime | None) -> float:
         """As long as it has not worked so far, within bounds: that doubles."""
-        so_far = self._clock() - failing_since if failing_since else self._settings.backoff
-        return min(max(so_far, self._settings.backoff), self._settings.max_backoff).total_seconds()
+        pause = max(self._so_far(failing_since), self._settings.backoff)
+        return min(pause, self._settings.max_backoff).total_seconds()
+
+    def _so_far(self, failing_since: datetime | None) -> timedelta:
+        return self._clock() - failing_since if failing_since else timedelta()
 
     async def _recipient(self, event: Doc) -> tuple[str, str | None]:
         """The address, or why there is none to write to."""

@@ -87,7 +87,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "product.back": Kind("{name} is back", "{name} ({sku}) is in stock again.", mail=True),
     "webhook.disabled": Kind(
-        "Webhook disabled", "Your endpoint {url} was switched off, as deliveries kept failing.", mail=True
+        "Webhook disabled", "Your endpoint {url} was switched off, as {failed_how}.", mail=True
     ),
 }
 CHANNELS = ("inbox", "mail")
@@ -108,7 +108,8 @@ def facts(event: Mapping[str, Any]) -> Mapping[str, str]:
         if name in data and "currency" in data:
             found[name] = shown(Money(amount=data[name], currency=data["currency"]))
     phrases = {
-        "because": f" Reason: {data['reason']}." if data.get("reason") else "",
+        "because": f" Reason: {_plain(data['reason'])}." if data.get("reason") else "",
+        "failed_how": "it said that it is gone" if data.get("reason") == "gone" else "deliveries kept failing",
         "over_total": f" over {found['total']}" if "total" in found else "",
         "from_address": f" from the address {data['address']}" if data.get("address") else "",
         "tracking": f" {_tracking(data)}" if data.get("tracking_number") else "",
@@ -116,6 +117,11 @@ def facts(event: Mapping[str, Any]) -> Mapping[str, str]:
         "name": str(data.get("name") or event["subject"]),
     }
     return defaultdict(str, found | phrases)
+
+
+def _plain(reason: str) -> str:
+    """Without a full stop of its own; one that is a code, such as `insufficient_funds`, as words."""
+    return (reason if " " in reason else reason.replace("_", " ")).rstrip(".")
 
 
 def _tracking(data: Mapping[str, Any]) -> str:

@@ -13,6 +13,8 @@ from domain.values import Clock, new_id
 
 #: The revision of preferences that nobody has written yet.
 UNWRITTEN = "unwritten"
+#: Accounts that are asked for at once.
+PART = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,14 @@ class Preferences:
         """What the account has chosen."""
         row = await self._rows.find_one({"_id": account_id})
         return _chosen(row) if row else Chosen({}, UNWRITTEN)
+
+    async def of_all(self, account_ids: Collection[str]) -> dict[str, Choices]:
+        """What those of the accounts have chosen that ever chose."""
+        ids, found = sorted(set(account_ids)), dict[str, Choices]()
+        for start in range(0, len(ids), PART):
+            rows = self._rows.find({"_id": {"$in": ids[start : start + PART]}})
+            found |= {row["_id"]: _chosen(row).choices async for row in rows}
+        return found
 
     async def replace(self, account_id: str, choices: Choices, *, expected: Collection[str] | None) -> Chosen:
         """Puts these choices in the place of those of a revision that is `expected`; None for any.

@@ -10,6 +10,9 @@ from domain.jobs.commands import Command
 from domain.jobs.rules import SYSTEM
 from domain.jobs.service import Jobs
 
+#: Jobs that are submitted at once: a batch of events may need any number.
+TOGETHER = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -37,7 +40,8 @@ class Routing:
     async def route(self, events: Sequence[Doc]) -> None:
         """Submits the jobs of all ways. Raises PyMongoError where they could not be stored."""
         found = [delivery for way in self._ways for delivery in await way.deliveries(events)]
-        await asyncio.gather(*(self._submit(delivery) for delivery in found))
+        for start in range(0, len(found), TOGETHER):
+            await asyncio.gather(*(self._submit(delivery) for delivery in found[start : start + TOGETHER]))
 
     async def _submit(self, delivery: Delivery) -> None:
         await self._jobs.submit(delivery.command, owner=SYSTEM, key=delivery.key, subject=delivery.subject)

@@ -15,6 +15,7 @@ from domain.notifications.webhooks_places import Places
 from domain.notifications.webhooks_range import EventRange
 from domain.notifications.webhooks_redelivery import Redelivery
 from domain.notifications.webhooks_rules import PATIENCE
+from domain.notifications.webhooks_secrets import Sealing
 from domain.notifications.webhooks_sending import WebhookSending
 from domain.ports import PubSub, WebhookSender
 from domain.settings import Webhooks as WebhookSettings
@@ -38,19 +39,21 @@ class Webhooks:
     ) -> None:
         shared: dict[str, Any] = {"database": database, "clock": clock}
         self.sender = sender
+        sealing = Sealing(key.get_secret_value() for key in settings.secret_keys)
         self._known = KnownEndpoints(
             database=database, pubsub=pubsub, refresh=settings.refresh.total_seconds()
         )
         self.way = WebhookWay(self._known)
         self.log = DeliveryLog(keep=settings.keep_log, **shared)
         deciding: dict[str, Any] = {"known": self._known, "settings": settings, **shared}
-        self.endpoints = Endpoints(sender=sender, **deciding)
+        self.endpoints = Endpoints(sender=sender, sealing=sealing, **deciding)
         self.sending = WebhookSending(
             endpoints=self.endpoints,
             disabling=Disabling(events=events, **deciding),
             log=self.log,
             sender=sender,
             places=Places(each=settings.concurrency, slow=settings.slow_concurrency, patience=PATIENCE),
+            sealing=sealing,
             **shared,
         )
         self.redelivery = Redelivery(

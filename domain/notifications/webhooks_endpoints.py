@@ -23,6 +23,7 @@ from domain.notifications.webhooks_rules import (
     MOST_OLD_SECRETS,
     new_secret,
 )
+from domain.notifications.webhooks_secrets import Sealing
 from domain.ports import WebhookSender
 from domain.settings import Webhooks as WebhookSettings
 from domain.values import Clock, new_id
@@ -44,12 +45,14 @@ class Endpoints:
         database: Database,
         known: KnownEndpoints,
         sender: WebhookSender,
+        sealing: Sealing,
         settings: WebhookSettings,
         clock: Clock,
     ) -> None:
         self._database = database
         self._known = known
         self._sender = sender
+        self._sealing = sealing
         self._settings = settings
         self._clock = clock
         self._reads: Batcher[str, Doc | None] = Batcher(self._read, max_size=MAX_READ)
@@ -61,10 +64,11 @@ class Endpoints:
         the owner has an endpoint with, and TooManyWebhooks.
         """
         self._check_url(url)
+        secret = new_secret()
         row = {
             "_id": new_id(), "account_id": owner, "url": url, "events": known_types(events), **facts,
-            "disabled_for": None, "disabled_at": None, "secret": new_secret(), "old_secrets": [],
-            "failures": 0, "created_at": self._clock(), "revision": new_id(),
+            "disabled_for": None, "disabled_at": None, "secret": self._sealing.seal(secret),
+            "old_secrets": [], "failures": 0, "created_at": self._clock(), "revision": new_id(),
         }  # fmt: skip
         if not row["enabled"]:
             row |= {"disabled_for": BY_OWNER, "disabled_at": row["created_at"]}
@@ -74,11 +78,11 @@ class Endpoints:
             await self._require_room(row)
             changes.insert(ENDPOINTS, [row], guard=True)
             if await self._applied(changes, row["_id"], row["revision"]):
-                return row
+                return row | {"secret": secret}
         raise TryAgain("others kept changing endpoints")
 
     async def get(self, endpoint_id: str, *, owner: str | None) -> Doc:
-        """The endpoint with its secrets; `owner` None stands for any. Raises NotFound."""
+        """The endpoint with its secrets as stored; `owner` None stands for any. Raises NotFound."""
         row = await self._database[ENDPOINTS].find_one({"_id": endpoint_id})
         if row is None or (owner is not None and row["account_id"] != owner):
             raise NotFound(endpoint=endpoint_id)
@@ -103,7 +107,7 @@ class Endpoints:
         owner: str | None,
         expected: Collection[str] | None,
     ) -> Doc:
-        """Sets `url`, `description`, `events` or `enabled`. Enabling it forgets its failures.
+        """Sets `url`, `description`, `events` or `enabled`. Enabling or another URL forget failures.
 
         Raises NotFound, StaleRevision where none of the revisions `expected` is the stored one, and what
         `create` raises.
@@ -125,8 +129,9 @@ class Endpoints:
             if await self._applied(changes, endpoint_id, update["$set"]["revision"]):
                 return await self.get(endpoint_id, owner=owner)
             again = await self.get(endpoint_id, owner=owner)
-            if again["revision"] != row["revision"]:
+            if expected is not None and again["revision"] != row["revision"]:
                 raise StaleRevision(revision=again["revision"])
+            row = again
         raise TryAgain("others kept changing endpoints")
 
     async def delete(self, endpoint_id: str, *, owner: str | None) -> None:
@@ -145,7 +150,7 @@ class Endpoints:
         raise TryAgain("others kept changing endpoints")
 
     async def rotate(self, endpoint_id: str, *, owner: str | None, overlap: timedelta | None) -> Doc:
-        """A new secret. The one before signs, too, for `overlap`: 0 to 30 days.
+        """A new secret. The one before signs, too, for `overlap`: 0 to 30 days. With 0 none does.
 
         Raises NotFound, Invalid, and TooManySecrets where three replaced ones still sign.
         """
@@ -154,18 +159,19 @@ class Endpoints:
             raise Invalid(reason="overlap")
         for _ in range(TRIES):
             row, now = await self.get(endpoint_id, owner=owner), self._clock()
-            old = [each for each in row["old_secrets"] if each["until"] > now]
+            old = [each for each in row["old_secrets"] if each["until"] > now] if lasting else []
             if len(old) >= MOST_OLD_SECRETS:
                 raise TooManySecrets(until=min(each["until"] for each in old).isoformat())
+            secret = new_secret()
             fields = {
-                "secret": new_secret(),
-                "old_secrets": [{"secret": row["secret"], "until": now + lasting}, *old],
+                "secret": self._sealing.seal(secret),
+                "old_secrets": [{"secret": row["secret"], "until": now + lasting}, *old] if lasting else [],
                 "revision": new_id(),
             }
             query = {"_id": endpoint_id, "revision": row["revision"]}
             changed = await self._database[ENDPOINTS].update_one(query, {"$set": fields})
             if changed.matched_count:
-                return row | fields
+                return row | fields | {"secret": secret}
         raise TryAgain("others kept changing the endpoint")
 
     async def drain(self) -> None:
@@ -229,6 +235,7 @@ def _update(row: Doc, wanted: Mapping[str, Any], *, now: datetime) -> dict[str, 
     if wanted.get("enabled") is False and row["enabled"]:
         fields |= {"disabled_for": BY_OWNER, "disabled_at": now}
     if wanted.get("enabled") is True:
-        fields |= {"disabled_for": None, "disabled_at": None, "failures": 0}
-        return {"$set": fields, "$unset": {"failing_since": ""}}
+        fields |= {"disabled_for": None, "disabled_at": None}
+    if wanted.get("enabled") is True or wanted.get("url", row["url"]) != row["url"]:
+        return {"$set": fields | {"failures": 0}, "$unset": {"failing_since": ""}}
     return {"$set": fields}

@@ -104,5 +104,10 @@ class WebhookWay:
             for event in events
             for owner in {event["account_id"], SHOP}
             for endpoint in known.get(owner, ())
-            if endpoint.wants(event["type"])
+            if endpoint.wants(event["type"]) and not _died_of_it(event)
         ]
+
+
+def _died_of_it(event: Doc) -> bool:
+    """Whether it tells of a delivery that is dead: sent the same way it would die, and be told of, again."""
+    return bool(event["type"] == "job.dead" and event["data"]["kind"] == SendWebhook.kind)

@@ -1,5 +1,6 @@
 """How many calls one process has on their way to each endpoint: none takes another's worker threads."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from time import monotonic
 
 from domain.errors import TryAgain
 
+#: How fast an endpoint answers, as far as is known.
+NEW, SLOWLY, QUICKLY = "new", "slowly", "quickly"
 #: Seconds for which an endpoint has to be asked to count as slow, until it answers faster.
 SLOW = 2.0
 #: What part of the places an endpoint has that is slow, or was not asked yet.
@@ -31,14 +34,17 @@ class _Line:
     next_turn: float = 0.0
 
     @property
-    def slow(self) -> bool:
-        return self.seconds is not None and self.seconds > SLOW
+    def pace(self) -> str:
+        """NEW, SLOWLY or QUICKLY."""
+        if self.seconds is None:
+            return NEW
+        return SLOWLY if self.seconds > SLOW else QUICKLY
 
 
 class Places:
-    """Places for calls: `each` per endpoint, and `slow` for all slow endpoints together.
+    """Places for calls: `each` per endpoint, `slow` for all slow endpoints together, as many for new ones.
 
-    An endpoint that is slow, or was not asked yet, has a quarter of its places.
+    A slow endpoint, and a new one, which was not asked yet, has a quarter of its places.
     Nobody waits for a place. Who finds none is told when to come again: each a little later than the one
     before, as fast as places become free. So a thousand calls to an endpoint that hangs are not looked at a
     thousand times a second.
@@ -52,24 +58,25 @@ class Places:
         self._patience = patience
         self._clock = clock
         self._lines: dict[str, _Line] = {}
-        self._busy_with_slow = 0
+        #: Calls on their way, by the pace that their endpoint had when they began.
+        self._busy: Counter[str] = Counter()
 
     @contextmanager
     def taken(self, endpoint_id: str) -> Iterator[None]:
         """A place until the call is over. Raises TryAgain, which counts as no attempt."""
         line = self._lines.setdefault(endpoint_id, _Line())
-        slow = line.slow
-        most = self._each if line.seconds is not None and not slow else max(1, self._each // PART)
-        if line.busy >= most or (slow and self._busy_with_slow >= self._slow):
+        pace = line.pace
+        most = self._each if pace == QUICKLY else max(1, self._each // PART)
+        if line.busy >= most or (pace != QUICKLY and self._busy[pace] >= self._slow):
             raise TryAgain("no place", seconds=self._turn(line, most), patience=self._patience)
         began = self._clock()
         line.busy += 1
-        self._busy_with_slow += slow
+        self._busy[pace] += 1
         try:
             yield
         finally:
             line.busy -= 1
-            self._busy_with_slow -= slow
+            self._busy[pace] -= 1
             line.seconds = self._clock() - began
             self._forget()
 

@@ -10,7 +10,7 @@ from domain.events.service import Events
 from domain.events.times import OVERLAP
 
 #: Events that are read at once.
-READ = 50
+READ = 200
 
 
 class EventRange:
@@ -38,11 +38,11 @@ class EventRange:
             place = reading.place
 
     async def _of(self, account_id: str, since: datetime, until: datetime) -> AsyncIterator[list[Doc]]:
-        seq = await self._before(account_id, since - OVERLAP)
+        seq = await self._before(account_id, since)
         while part := await self._events.after(account_id, seq, limit=READ):
             yield part
             seq = part[-1]["seq"]
-            if part[-1]["time"] >= until + OVERLAP:
+            if part[-1]["time"] - OVERLAP >= until:
                 return
 
     async def _before(self, account_id: str, at: datetime) -> int:
@@ -51,7 +51,7 @@ class EventRange:
         while low < high:
             middle = (low + high + 1) // 2
             row = await self._database[EVENTS].find_one({"account_id": account_id, "seq": middle})
-            if row is not None and row["time"] < at:
+            if row is not None and row["time"] + OVERLAP < at:
                 low = middle
             else:
                 high = middle - 1

@@ -8,6 +8,8 @@ from typing import Any
 from domain.changes import Database, Doc
 from domain.errors import NotFound
 from domain.events.models import EVENTS
+from domain.events.rules import SHOP
+from domain.events.times import OLDEST
 from domain.jobs.models import JOBS, Claimed
 from domain.jobs.rules import FINAL, SUCCEEDED, SYSTEM
 from domain.jobs.running import JobRuns
@@ -81,7 +83,10 @@ class Redelivery:
         self, command: RedeliverWebhooks, endpoint: Doc, job: Claimed
     ) -> AsyncIterator[list[Doc]]:
         recipient = Recipient(endpoint["_id"], frozenset(endpoint["events"]))
-        since, until = command.since or job.created_at, command.until or job.created_at
+        asked = job.created_at
+        since, until = command.since or asked, min(command.until or asked, asked)
+        if endpoint["account_id"] == SHOP:
+            since = max(since, asked - OLDEST)
         async for part in self._events.read(endpoint["account_id"], since=since, until=until):
             found = [event for event in part if recipient.wants(event["type"])]
             for start in range(0, len(found), PART):

@@ -79,7 +79,7 @@ def new_secret() -> str:
 
 
 def signing_secrets(endpoint: Mapping[str, Any], *, at: datetime) -> list[str]:
-    """The endpoint's secret, then those that it has replaced and that sign until their time is over."""
+    """The endpoint's secret as stored, then those it has replaced that sign until their time is over."""
     old = (each["secret"] for each in endpoint["old_secrets"] if each["until"] > at)
     return [endpoint["secret"], *old]
 
@@ -121,7 +121,7 @@ def retry_after(header: str | None, *, at: datetime) -> timedelta | None:
         return timedelta(seconds=int(header))
     try:
         until = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(timedelta(), until.replace(tzinfo=until.tzinfo or UTC) - at)
 

@@ -32,6 +32,7 @@ from domain.notifications.webhooks_rules import (
     retry_after,
     signing_secrets,
 )
+from domain.notifications.webhooks_secrets import Sealing
 from domain.ports import WebhookAnswer, WebhookSender
 from domain.values import Clock
 
@@ -57,6 +58,7 @@ class WebhookSending:
         log: DeliveryLog,
         sender: WebhookSender,
         places: Places,
+        sealing: Sealing,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -65,6 +67,7 @@ class WebhookSending:
         self._log = log
         self._sender = sender
         self._places = places
+        self._sealing = sealing
         self._clock = clock
         self._reads: Batcher[str, Doc | None] = Batcher(self._read, max_size=MAX_READ)
 
@@ -134,7 +137,7 @@ class WebhookSending:
     async def _call(self, sending: Sending, *, tries: int) -> Attempt:
         event, endpoint, now = sending.event, sending.endpoint, self._clock()
         body = body_of(event)
-        secrets = signing_secrets(endpoint, at=now)
+        secrets = [self._sealing.open(each) for each in signing_secrets(endpoint, at=now)]
         headers = headers_of(body, event_id=event["_id"], secrets=secrets, at=now)
         answer = await self._sender.send(endpoint["url"], body=body.encode(), headers=headers)
         return Attempt(

@@ -3,6 +3,7 @@
 from base64 import b64decode
 from typing import Any
 
+from cryptography.fernet import Fernet
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
@@ -29,6 +30,16 @@ def webhook_secret(secret: SecretStr) -> SecretStr:
         msg = f"a webhook's secret is {SHORTEST_SECRET} bytes or more in base64"
         raise ValueError(msg)
     return secret
+
+
+def sealing_key(key: SecretStr) -> SecretStr:
+    """A key of Fernet. Raises ValueError where it is none."""
+    try:
+        Fernet(key.get_secret_value())
+    except ValueError:
+        msg = "a key has 32 bytes in URL-safe base64"
+        raise ValueError(msg) from None
+    return key
 
 
 def config(group: str) -> SettingsConfigDict:

@@ -16,7 +16,7 @@ def mailbox(text: str) -> str:
     """The text, which is `name@host` or `Name <name@host>`. Raises ValueError."""
     name, spec = parseaddr(text)
     try:
-        fit = bool(text.isprintable() and Address(name, addr_spec=spec).domain)
+        fit = bool(text.isprintable() and spec.isascii() and Address(name, addr_spec=spec).domain)
     except (MessageError, IndexError):
         fit = False
     if not fit:

@@ -3,10 +3,10 @@
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from domain.settings.forms import config, duration
+from domain.settings.forms import config, duration, sealing_key
 from domain.values import Duration
 
 
@@ -31,6 +31,8 @@ class Webhooks(BaseSettings):
     disable_after_time: Duration = duration("3d")
     #: How long a replaced secret signs as well, if nobody asks for another time.
     secret_overlap: Duration = duration("24h")
+    #: What the secrets of endpoints are encrypted with in the store: by the first key, read with any of them.
+    secret_keys: list[Annotated[SecretStr, AfterValidator(sealing_key)]] = []
     #: How long the log of deliveries is kept.
     keep_log: Duration = Field(default=timedelta(days=30), ge=timedelta(days=4))
     #: How long a process goes by the endpoints that it knows although nobody told it of a change.

@@ -10,6 +10,7 @@ from ops.cli import (
     audit,
     audit_log,
     autoscale,
+    backup,
     config,
     dead,
     jobs,
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(accounts.app, name="accounts")
+app.add_typer(backup.app, name="backup")
 app.add_typer(config.app, name="config")
 app.add_typer(stack.app, name="stack")
 app.add_typer(jobs.app, name="jobs")

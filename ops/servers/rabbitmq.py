@@ -39,6 +39,11 @@ class RabbitMQ(Server):
         user, password = self.machine.secrets["amqp_user"], self.machine.secrets["amqp_password"]
         return f"amqp://{user}:{password}@{ports.LOOPBACK}:{self.port('amqp')}/%2F"
 
+    @property
+    def node(self) -> str:
+        """The node's own name."""
+        return f"stockyard-{self.machine.folder.name}@localhost"
+
     def launch(self) -> None:
         """The node's name server first, then the node."""
         self._program()
@@ -105,7 +110,7 @@ class RabbitMQ(Server):
             "ERL_EPMD_ADDRESS": ports.LOOPBACK,
             "ERL_EPMD_PORT": str(self.port("epmd")),
             "ERL_CRASH_DUMP": str(folder / "erl_crash.dump"),
-            "RABBITMQ_NODENAME": f"stockyard-{self.machine.folder.name}@localhost",
+            "RABBITMQ_NODENAME": self.node,
             "RABBITMQ_DIST_PORT": str(self.port("amqp_dist")),
             "RABBITMQ_MNESIA_BASE": str(folder / "data"),
             "RABBITMQ_LOG_BASE": str(folder),

@@ -16,7 +16,7 @@ from domain.inventory.rules import EXPIRED as HOLD_EXPIRED
 from domain.inventory.rules import PAID as HOLD_PAID
 from domain.jobs.models import JOBS
 from domain.jobs.rules import CANCELLED as JOB_CANCELLED
-from domain.jobs.rules import FAILED, FINAL, SUCCEEDED
+from domain.jobs.rules import DEAD, FAILED, FINAL, SUCCEEDED, SYSTEM
 from domain.orders.commands import CancelOrder, PayOrder, PlaceOrder
 from domain.orders.models import ORDERS, PAYMENTS
 from domain.orders.rules import CANCELLED, EXPIRED, PAID, PENDING, REJECTED, RESERVED, due
@@ -33,6 +33,10 @@ HOLD_OF = {
 }
 #: What an attempt to pay, and its charge, may end as.
 SETTLED = {"captured", "declined", "voided"}
+#: Ends of payments that are told: money that came is told by the order.
+TOLD_PAYMENTS = {"declined", "voided"}
+#: What the shop is told of its stock.
+CROSSINGS = {"stock.low", "stock.back"}
 #: The most lines of one kind that a verdict has.
 FEW = 5
 
@@ -44,6 +48,7 @@ class _Ledgers:
     jobs: Mapping[str, Mapping[str, Any]]
     orders: Mapping[str, Mapping[str, Any]]
     holds: Mapping[str, Mapping[str, Any]]
+    payments: Mapping[str, Mapping[str, Any]]
 
     def of(self, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """The jobs of a kind, with their ids."""
@@ -66,9 +71,12 @@ def verdict(database: Store, accepted: Mapping[str, str]) -> tuple[dict[str, int
             (JOBS, ("payload", "history")),
             (ORDERS, ("lines", "address")),
             (HOLDS, ("lines",)),
+            (PAYMENTS, ("source",)),
         )
     }
-    all_of = _Ledgers(jobs=read[JOBS], orders=read[ORDERS], holds=read[HOLDS])
+    all_of = _Ledgers(
+        jobs=read[JOBS], orders=read[ORDERS], holds=read[HOLDS], payments=read[PAYMENTS]
+    )
     jobs, orders = all_of.jobs, all_of.orders
     placed = {name for name, _ in all_of.of(PlaceOrder.kind)}
     wrong = [
@@ -164,7 +172,7 @@ def _odd_holds(all_of: _Ledgers) -> Iterator[str]:
 def _odd_money(database: Store, all_of: _Ledgers) -> Iterator[str]:
     """A paid order has one captured charge, of its sum; nobody else has any, and none is left open."""
     charges = {row["_id"]: row for row in database[CHARGES].find()}
-    payments = {row["_id"]: row for row in database[PAYMENTS].find()}
+    payments = all_of.payments
     captured = Counter(
         payments.get(name, {}).get("order_id") for name, row in charges.items() if row["status"] == "captured"
     )
@@ -194,7 +202,7 @@ def _events(database: Store, all_of: _Ledgers) -> list[str]:
     fields = {"account_id": 1, "seq": 1, "type": 1, "subject": 1}
     for event in database[EVENTS].find({}, fields).sort("seq"):
         seqs.setdefault(event["account_id"], []).append(event["seq"])
-        if event["account_id"] == SHOP:
+        if event["type"] in CROSSINGS:
             crossings.setdefault(event["subject"], []).append(event["type"])
         else:
             told[f"{event['subject']} {event['type']}"] += 1
@@ -212,6 +220,12 @@ def _to_be_told(all_of: _Ledgers) -> Iterator[str]:
         for each in order["timeline"]:
             if each["state"] != PENDING:
                 yield f"{name} order.{each['state']}"
+    for name, payment in all_of.payments.items():
+        if payment["state"] in TOLD_PAYMENTS:
+            yield f"{name} payment.{payment['state']}"
+    for name, job in all_of.jobs.items():
+        if job["state"] == DEAD:
+            yield from [f"{name} job.dead"] * (1 if job["owner"] == SYSTEM else 2)
     for name, _ in all_of.of(Reserve.kind):
         hold = all_of.holds.get(name)
         if hold is None:

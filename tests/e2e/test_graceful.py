@@ -222,7 +222,9 @@ def test_without_a_store_a_process_says_so_in_one_line_and_ends(
 def test_a_worker_for_a_pool_that_is_unknown_names_those_there_are(run: Callable[..., Ended]):
     ended = run("workers.main", "orders", "ordres")
     assert ended.code == 2
-    assert ended.lines == ["workers: no such pool: ordres (there are inventory, notifications, orders)"]
+    assert ended.lines == [
+        "workers: no such pool: ordres (there are inventory, media, notifications, orders)"
+    ]
     assert run("workers.main").code == 2
 
 

@@ -306,7 +306,7 @@ def test_every_route_states_a_scope_or_is_public(settings: Settings):
     assert public == {
         "/v1/payments/webhooks/{provider}", "/v1/products", "/v1/products/{ref}", "/v1/product-types",
         "/v1/product-types/{name}", "/v1/auth/register", "/v1/auth/login", "/v1/auth/refresh", "/v1/carts",
-        "/healthz", "/readyz", "/metrics", "/.well-known/jwks.json",
+        "/healthz", "/readyz", "/metrics", "/.well-known/jwks.json", "/asyncapi.json",
     }  # fmt: skip
 
 

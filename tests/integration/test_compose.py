@@ -116,7 +116,9 @@ def left_in_the_lock() -> list[str]:
 
 def needed_at_run_time() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    waiting = [Requirement(line) for line in project["dependencies"]]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *extras["console"], *extras["telemetry"]]
+    waiting = [Requirement(line) for line in lines]
     seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
         wanted = waiting.pop()

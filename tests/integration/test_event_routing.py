@@ -7,6 +7,9 @@ import pytest
 from domain.bootstrap import Services
 from domain.changes import Doc
 from domain.events.rules import account_channel
+from domain.notifications import routing
+from domain.notifications.commands import FanOut
+from domain.values import new_id
 from tests.conftest import MovableClock
 from tests.factories import Shop
 from tests.fakes import FakePubSub
@@ -133,8 +136,8 @@ async def test_what_a_killed_process_left_is_routed_although_redis_is_away(
     assert await rows(office) == [False] * 3
     pubsub.away = True
     clock.move(seconds=5)
-    assert await office.events.republish(limit=2) == 0
-    assert await office.events.republish(limit=2) == 0
+    assert await office.events.republish(limit=2, seconds=0) == 0
+    assert await office.events.republish(limit=2, seconds=0) == 0
     assert router.handed == placed
     assert await rows(office) == [True] * 3
     pubsub.away = False
@@ -162,3 +165,15 @@ async def test_what_comes_to_light_between_routing_and_telling_is_not_told_befor
     count = await office.events.republish() + await office.events.republish()
     assert (count, router.handed) == (2, [first, second])
     assert await rows(office) == []
+
+
+async def test_events_that_need_many_jobs_have_them_submitted_in_parts(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+):
+    class Everybody:
+        async def deliveries(self, events: Sequence[Doc]) -> Sequence[routing.Delivery]:
+            return [routing.Delivery(FanOut(event_id=new_id()), key=str(n)) for n in range(5 * len(events))]
+
+    monkeypatch.setattr(routing, "TOGETHER", 2)
+    await routing.Routing(services.jobs, [Everybody()]).route([{}])
+    assert await services.database["jobs"].count_documents({"kind": FanOut.kind}) == 5

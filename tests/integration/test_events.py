@@ -169,8 +169,24 @@ async def test_many_untold_events_are_told_in_rounds(
     await office.drain()
     pubsub.away = False
     clock.move(seconds=5)
-    assert [await office.events.republish(limit=2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [await office.events.republish(limit=2, seconds=0) for _ in range(4)] == [2, 2, 1, 0]
     assert told(pubsub, "ada") == [1, 2, 3, 4, 5]
+
+
+async def test_what_a_long_outage_has_left_is_told_by_one_call_in_order(
+    office: Services, pubsub: FakePubSub, clock: MovableClock
+):
+    shop = Shop(office)
+    await shop.stock(A=100)
+    pubsub.away = True
+    for _ in range(7):
+        await shop.place(A=1)
+    await office.drain()
+    pubsub.away = False
+    clock.move(seconds=5)
+    assert await office.events.republish(limit=2) == 7
+    assert told(pubsub, "ada") == [1, 2, 3, 4, 5, 6, 7]
+    assert await office.database["event_outbox"].count_documents({}) == 0
 
 
 async def test_a_cursor_that_two_processes_create_at_once_is_one(services: Services, rewire):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api.cursors import encode
 from domain.changes import Changes
 from domain.events import times
 from domain.events.models import NewEvent
@@ -156,6 +157,9 @@ async def test_a_reading_has_bounds(api: Api, subtests: pytest.Subtests):
     for cursor in ("x", "WzFd", "Wy0xLCIiXQ", "W251bGwsIiJd"):
         answer = await ops.get("/v1/ops/events", params=good | {"cursor": cursor})
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")
+    for stamp in (0, 253_402_300_799_999):
+        answer = await ops.get("/v1/ops/events", params=good | {"cursor": encode([stamp, ""])})
+        assert (answer.status_code, answer.json()["events"]) == (200, [])
     for later in ((now + timedelta(days=1)).isoformat(), "9999-12-31T23:59:59-23:59"):
         answer = await ops.get("/v1/ops/events", params={"since": later})
         assert (answer.status_code, answer.json()["events"], answer.json()["next_cursor"]) == (200, [], None)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from domain.bootstrap import Services
-from domain.changes import Doc, GuardFailed
+from domain.changes import Changes, Doc, GuardFailed
 from domain.errors import TryAgain
 from domain.events.models import EVENTS
-from domain.events.rules import account_channel
+from domain.events.rules import SHOP, account_channel
 from domain.jobs.models import JOBS
 from domain.notifications import fanout
 from domain.notifications.models import SUBSCRIPTIONS
@@ -209,10 +209,24 @@ async def test_a_part_that_nobody_waits_for_any_more_ends(services: Services):
     assert await told(services, accounts) == Counter()
 
 
+async def test_who_begins_to_wait_before_the_event_is_seen_is_told(shop: Shop):
+    services, changes = shop.services, Changes()
+    await shop.stock(CHAI=0)
+    cursors = await services.events.cursors([SHOP])
+    recorded = services.events.record(changes, [back(SKU)], cursors=cursors, at=services.clock())
+    await asyncio.sleep(0.002)
+    await services.subscriptions.subscribe("ada", topic=TOPIC, subject=SKU)
+    await changes.commit(services.database)
+    services.events.publish(recorded)
+    await services.events.drain()
+    await fan_out(shop)
+    assert await told(services, ["ada"]) == once(["ada"])
+
+
 async def test_who_begins_to_wait_afterwards_is_not_told(services: Services, clock: Any):
     early = await waiting(services, 3)
     (event,) = await happen(services, back(SKU), tell=False)
-    clock.move(seconds=1)
+    clock.move(seconds=fanout.LATE.total_seconds() + 1)
     late = await waiting(services, 3)
     assert await services.fan_outs.split(event["_id"]) == {"parts": 1}
     late += await waiting(services, 3)

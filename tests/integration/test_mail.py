@@ -194,15 +194,24 @@ async def test_what_is_refused_for_good_ends_the_letter_with_the_reason(shop: Sh
 
 
 async def test_a_slow_server_holds_as_many_workers_as_it_may(
-    services: Services, rewire: Rewire, box: Postbox
+    services: Services, rewire: Rewire, box: Postbox, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ):
     shop = Shop(with_mail(services, rewire, box, connections=1))
     ada = await ada_of(shop)
     await happen(shop.services, *(paid(ada.id) for _ in range(6)))
-    box.delay = 0.3
+    box.delay = 0.2
     jobs = await asyncio.gather(*(shop.work(job["_id"]) for job in await letters(shop)))
     assert sorted(job["state"] for job in jobs) == ["queued"] * 2 + ["succeeded"] * 4
-    assert {job["attempts"] for job in jobs if job["state"] == "queued"} == {0}
+    waits = [job for job in jobs if job["state"] == "queued"]
+    assert {job["attempts"] for job in waits} == {0}
+    pauses = []
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.services.post, "_here", 4)
+        for moved in (0, 30, 3600):
+            clock.move(seconds=moved)
+            job = await shop.work(waits[0]["_id"])
+            pauses.append(round((job["not_before"] - clock()).total_seconds()))
+    assert pauses == pytest.approx([2, 30, 60], abs=1)
     box.delay = 0
     assert {job["state"] for job in await post(shop)} == {"succeeded"}
     assert len(box.messages) == 6
@@ -210,6 +219,7 @@ async def test_a_slow_server_holds_as_many_workers_as_it_may(
 
 async def test_preferences_decide_and_security_mail_comes_anyway(shop: Shop, box: Postbox):
     ada = await ada_of(shop)
+    await happen(shop.services, paid(ada.id))
     await shop.services.preferences.replace(ada.id, {"*": {"mail": False}}, expected=None)
     await happen(shop.services, paid(ada.id))
     (job,) = await post(shop)

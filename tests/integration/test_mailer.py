@@ -153,8 +153,9 @@ async def test_a_name_that_is_no_ascii_needs_a_server_that_takes_it(box: Postbox
         ("answers", "554 no spam please", LetterRefused),
         ("recipient_answers", "450 mailbox busy", MailAway),
         ("recipient_answers", "552 mailbox full", LetterRefused),
+        ("recipient_answers", "530 authentication required", MailAway),
     ],
-    ids=["message-later", "message-never", "recipient-later", "recipient-never"],
+    ids=["message-later", "message-never", "recipient-later", "recipient-never", "log-in"],
 )
 async def test_what_the_server_says_decides(box: Postbox, where: str, answer: str, raised: type[Exception]):
     getattr(box, where).append(answer)
@@ -218,10 +219,11 @@ async def test_many_are_sent_at_once(box: Postbox):
     [
         {"sender": "nobody"},
         {"sender": "Shop <shop@example.com>\nBcc: eve@example.com"},
+        {"sender": "Shop <shop@bücher.example>"},
         {"username": "shop"},
         {"username": "shop", "password": "open sesame", "security": "none"},
     ],
-    ids=["no-address", "line-break", "no-password", "in-clear"],
+    ids=["no-address", "line-break", "no-ascii", "no-password", "in-clear"],
 )
 def test_settings_that_cannot_be_meant_are_refused(wrong: dict[str, Any]):
     with pytest.raises(ValidationError):

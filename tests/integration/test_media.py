@@ -1,18 +1,20 @@
 """Media over the real store and S3: room, races, what is swept, and objects that media share."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from domain.bootstrap import Services, open_services
-from domain.errors import InvalidTransition, NotFound, TryAgain
+from domain.errors import InvalidTransition, NotFound, ServiceAway, TryAgain
 from domain.jobs.models import Accepted
+from domain.media import claims as claims_module
 from domain.media import sweeps
 from domain.media.attachments import Picture, ProductPictures
 from domain.media.commands import RenderMedia
 from domain.media.errors import MediaInUse, MediaQuotaExceeded
 from domain.media.rules import original_key, renditions_prefix
+from domain.ports import StoredObject
 from domain.settings import Settings
 from domain.values import new_id
 from tests.conftest import MovableClock
@@ -70,6 +72,19 @@ async def test_uploads_at_once_never_take_more_room_than_there_is(services: Serv
     assert len(answers) - len(refused) == 5
     assert await used(services, "ada") == (20, 5)
     await studio.announced("bob", b"1")
+
+
+async def test_an_address_that_cannot_be_had_takes_no_room(
+    services: Services, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **__: object) -> None:
+        raise ServiceAway(service="S3")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(studio.media.uploads._uploads), "form", away)
+        with pytest.raises(ServiceAway):
+            await studio.announced("ada", b"1234")
+    assert await used(services, "ada") == (0, 0)
 
 
 async def test_room_is_given_back_once_and_taken_again_by_what_comes_back(
@@ -239,7 +254,8 @@ async def test_a_worker_waits_while_its_bytes_are_looked_through(services: Servi
     media_id, _ = await studio.processing("ada", picture())
     await put(services, original_key(SHA256))
     claims = services.media.claims
-    await services.database["media_garbage"].insert_one({"_id": SHA256, "at": services.clock()})
+    at = services.clock() - 2 * claims_module.LOOK
+    await services.database["media_garbage"].insert_one({"_id": SHA256, "at": at, "by": "killed"})
     with pytest.raises(TryAgain):
         await claims.claim(media_id, SHA256)
     # It has said so by now, and whoever looks leaves the objects.
@@ -249,6 +265,51 @@ async def test_a_worker_waits_while_its_bytes_are_looked_through(services: Servi
     assert await studio.keys("originals/") == [original_key(SHA256)]
     await studio.media.library.delete(media_id, owner="ada")
     assert await claims.claim(media_id, SHA256) is False
+
+
+async def test_of_two_who_look_through_the_same_bytes_one_does(
+    services: Services, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media_id, _ = await studio.processing("ada", picture())
+    await put(services, original_key(SHA256))
+    claims, delete = services.media.claims, services.objects.delete
+    about, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(keys: Sequence[str]) -> None:
+        about.set()
+        await go_on.wait()
+        await delete(keys)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services.objects, "delete", slow)
+        first = asyncio.create_task(claims.collect(SHA256))
+        await about.wait()
+    assert await claims.unfinished() == []
+    assert await claims.collect(SHA256) == 0
+    # Whoever needs the bytes has to wait for the first.
+    with pytest.raises(TryAgain):
+        await claims.claim(media_id, SHA256)
+    go_on.set()
+    assert await first == 1
+    assert await claims.claim(media_id, SHA256) is True
+
+
+async def test_who_looks_for_too_long_deletes_nothing(
+    services: Services, studio: Studio, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(services, original_key(SHA256))
+    claims, listing = services.media.claims, services.objects.listing
+
+    async def slow(prefix: str) -> Sequence[StoredObject]:
+        clock.move(minutes=3)
+        return await listing(prefix)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(services.objects, "listing", slow)
+        assert await claims.collect(SHA256) == 0
+    assert await claims.unfinished() == [SHA256]
+    assert await claims.collect(SHA256) == 1
+    assert await services.database["media_garbage"].find_one({"_id": SHA256}) is None
 
 
 async def test_objects_that_no_medium_names_are_deleted_and_no_others(

@@ -2,11 +2,14 @@
 
 import asyncio
 import io
+import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import zipfile
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -408,6 +411,27 @@ async def test_processes_that_cannot_start_say_nothing_of_pictures(
     renderers = Renderers(processes=1, limits=LIMITS)
     with pytest.raises(CannotStart):
         await rendered(renderers, folder)
+    await renderers.close()
+
+
+async def test_a_process_that_nobody_ends_any_more_ends_itself(folder: Path):
+    os.mkfifo(folder / "endless")
+    order = {"path": str(folder / "endless"), "folder": str(folder), "forms": [], "max_pixels": 1}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "domain.media.render_process", "1", str(LIMITS.memory), "1",
+        stdin=PIPE, stdout=PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(order).encode() + b"\n")
+    assert await process.wait() == -signal.SIGALRM
+
+
+async def test_what_cannot_be_written_says_nothing_of_the_picture(folder: Path):
+    renderers = Renderers(processes=1, limits=LIMITS)
+    async with renderers.place() as renderer:
+        lost = folder / "lost"
+        answer = await renderer.render(folder / "original", lost, FORMS, max_pixels=4_000_000)
+    assert set(answer) == {"unwritten"}
     await renderers.close()
 
 

@@ -23,7 +23,7 @@ from domain.media.commands import RenderMedia
 from domain.media.errors import NotAPicture, PictureRefused, PictureTooCostly, UploadMissing
 from domain.media.models import MEDIA, MEDIA_GARBAGE
 from domain.media.pictures import Pictures
-from domain.media.renderer import CannotStart, Limits, Renderers
+from domain.media.renderer import CannotStart, Limits, Renderers, _Renderer
 from domain.media.rendering import Rendering
 from domain.media.rules import (
     DELETED,
@@ -288,7 +288,7 @@ async def test_a_medium_that_was_deleted_meanwhile_stays_so(studio: Studio):
 async def test_bytes_that_are_looked_through_are_waited_for(studio: Studio):
     data = fresh()
     media_id = await studio.upload(data)
-    await studio.services.database[MEDIA_GARBAGE].insert_one({"_id": sha256(data), "at": utcnow()})
+    await studio.services.database[MEDIA_GARBAGE].insert_one({"_id": sha256(data), "at": utcnow(), "by": "x"})
     with pytest.raises(TryAgain):
         await studio.run(media_id)
     assert await studio.keys(sha256(data)) == []
@@ -330,6 +330,60 @@ async def test_processes_that_cannot_start_fail_no_medium(studio: Studio, monkey
         with pytest.raises((CannotStart, OSError)):
             await studio.run(media_id)
     assert (await studio.run(media_id))["state"] == READY
+
+
+async def test_a_full_disk_fails_no_medium(studio: Studio, monkeypatch: pytest.MonkeyPatch):
+    media_id = await studio.upload(fresh())
+
+    async def unwritten(*_: Any, **__: Any) -> Doc:
+        return {"unwritten": "No space left on device"}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_Renderer, "render", unwritten)
+        with pytest.raises(OSError, match="No space"):
+            await studio.run(media_id)
+    assert (await studio.medium(media_id))["state"] == PROCESSING
+    assert (await studio.run(media_id))["state"] == READY
+
+
+async def test_a_failure_that_is_met_again_is_told_again(studio: Studio):
+    media_id = await studio.upload(b"no picture")
+    for _ in range(2):
+        with pytest.raises(NotAPicture):
+            await studio.run(media_id)
+    assert len(await studio.told(media_id)) == 1
+
+
+async def test_bytes_that_another_run_has_replaced_end_nothing(studio: Studio):
+    data = fresh()
+    media_id = await studio.upload(data)
+    rendering = studio.make()
+    of = rendering._pictures.of
+
+    async def meanwhile(medium: Doc) -> Doc | None:
+        picture = await of(medium)
+        other = {"$set": {"sha256": "0" * 64}}
+        await studio.services.database[MEDIA].update_one({"_id": media_id}, other)
+        return picture
+
+    rendering._pictures.of = meanwhile  # type: ignore[method-assign]
+    assert (await studio.run(media_id, rendering))["state"] == PROCESSING
+    assert (await studio.run(media_id))["state"] == READY
+
+
+def test_folders_are_looked_for_each_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    sweeps, left = scratch.Sweeps(), tmp_path / f"{scratch._PREFIX}left"
+    sweeps.run()
+    left.mkdir()
+    os.utime(left, (time.time() - 7200,) * 2)
+    sweeps.run()
+    assert left.exists()
+    now += 3601
+    sweeps.run()
+    assert not left.exists()
 
 
 def test_what_killed_workers_left_is_deleted_and_what_others_use_is_not(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from domain.bootstrap import Services
+from domain.jobs.rules import SYSTEM
 from domain.jobs.service import JobQuery
 from scheduler.expiry import PATIENCE, HoldExpiry
 from scheduler.schedule import timetable
@@ -68,7 +69,7 @@ async def test_an_expired_hold_is_handed_over_once_and_again_only_where_its_job_
     clock.move(seconds=PATIENCE.total_seconds() + 1)
     # Its job waits for a worker: a second one would do nothing but wait with it.
     assert [await expiry.run() for _ in range(3)] == [0, 0, 0]
-    (waiting,) = await shop.services.jobs.find(JobQuery(kind="orders.expire"))
+    (waiting,) = await shop.services.jobs.find(JobQuery(SYSTEM, kind="orders.expire"))
     await shop.services.jobs.cancel(waiting["_id"], owner=None, by="ops")
     clock.move(seconds=PATIENCE.total_seconds() + 1)
     assert [await expiry.run() for _ in range(3)] == [1, 0, 0]

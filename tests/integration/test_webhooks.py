@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
 
 from domain.bootstrap import Services, open_services
 from domain.changes import Doc
@@ -91,6 +93,22 @@ async def test_only_what_an_endpoint_wants_is_sent_to_it(post: Post):
     disabled = await post.endpoint(path="/4", enabled=False)
     await post.happen()
     assert [len(await post.jobs(each)) for each in (holds, one, others, disabled)] == [1, 1, 0, 0]
+
+
+async def test_of_a_delivery_that_is_dead_nobody_is_told_the_way_it_died_of(post: Post):
+    await post.endpoint(SHOP)
+
+    async def told(kind: str) -> int:
+        event = {
+            "_id": new_id(),
+            "account_id": SHOP,
+            "type": "job.dead",
+            "subject": "j",
+            "data": {"kind": kind},
+        }
+        return len(await post.services.webhooks.way.deliveries([event]))
+
+    assert [await told(kind) for kind in ("notifications.webhook", "notifications.mail")] == [0, 1]
 
 
 async def test_without_endpoints_no_event_asks_the_store(post: Post, monkeypatch: pytest.MonkeyPatch):
@@ -189,6 +207,63 @@ async def test_of_two_edits_at_once_one_is_stale(post: Post):
     assert [isinstance(each, StaleRevision) for each in answers].count(True) == 1
     (changed,) = [each for each in answers if isinstance(each, dict)]
     assert (await post.stored(endpoint))["description"] == changed["description"]
+
+
+async def test_edits_of_whatever_is_there_are_all_made(post: Post):
+    endpoint, endpoints = await post.endpoint(), post.services.webhooks.endpoints
+    edits: list[dict[str, Any]] = [{"description": "x"}, {"events": ["order.*"]}, {"enabled": False}]
+    await asyncio.gather(
+        *(endpoints.change(endpoint["_id"], edit, owner=post.me, expected=None) for edit in edits)
+    )
+    assert (await post.stored(endpoint)).items() >= {
+        "description": "x", "events": ["order.*"], "enabled": False, "disabled_for": "by_owner",
+    }.items()  # fmt: skip
+
+
+async def test_another_url_begins_without_the_failures_of_the_one_before(post: Post, receiver: Receiver):
+    receiver.answers["/"] = answer(500)
+    endpoint, endpoints = await post.endpoint(), post.services.webhooks.endpoints
+    await post.happen()
+    await post.send()
+    for field, value, failures in (("description", "x", 1), ("url", receiver.url("/new"), 0)):
+        await endpoints.change(endpoint["_id"], {field: value}, owner=post.me, expected=None)
+        stored = await post.stored(endpoint)
+        assert (stored["failures"], stored.get("failing_since") is not None) == (failures, failures > 0)
+
+
+async def test_secrets_are_encrypted_in_the_store_and_sign_all_the_same(
+    post: Post, receiver: Receiver, rewire: Callable[..., Services]
+):
+    settings = post.services.settings
+    key = SecretStr(Fernet.generate_key().decode())
+    keyed = settings.model_copy(
+        update={"webhooks": settings.webhooks.model_copy(update={"secret_keys": [key]})}
+    )
+    other = Post(rewire(settings=keyed), receiver, post.me)
+    endpoint = await other.endpoint()
+    rotated = await other.services.webhooks.endpoints.rotate(endpoint["_id"], owner=post.me, overlap=None)
+    assert "whsec_" not in str(await post.stored(endpoint))
+    await other.happen()
+    # One that does not have the key waits for it.
+    (job,) = await post.send()
+    assert (job["state"], job["attempts"], receiver.calls) == ("queued", 0, [])
+    (job,) = await other.send()
+    assert job["state"] == "succeeded"
+    for made in (endpoint, rotated):
+        assert receiver.calls[-1].verified(made["secret"])
+
+
+async def test_a_secret_that_others_have_seen_is_replaced_at_once_with_all_before_it(
+    post: Post, receiver: Receiver
+):
+    endpoint, endpoints = await post.endpoint(), post.services.webhooks.endpoints
+    for _ in range(3):
+        await endpoints.rotate(endpoint["_id"], owner=post.me, overlap=None)
+    made = await endpoints.rotate(endpoint["_id"], owner=post.me, overlap=timedelta())
+    await post.happen()
+    await post.send()
+    assert receiver.calls[-1].verified(made["secret"])
+    assert len(receiver.calls[-1].headers["webhook-signature"].split(" ")) == 1
 
 
 async def test_while_a_secret_is_replaced_both_sign(post: Post, receiver: Receiver, clock: MovableClock):
@@ -499,6 +574,24 @@ async def test_a_range_has_only_what_happened_in_it(post: Post, clock: MovableCl
     now = post.services.clock()
     job = await post.redeliver(endpoint, since=now - timedelta(minutes=35), until=now - timedelta(minutes=15))
     assert job["result"]["sent"] == 2
+
+
+@pytest.mark.parametrize("owner", [None, SHOP])
+async def test_a_range_may_have_any_bounds(post: Post, clock: MovableClock, owner: str | None):
+    clock.move(days=40)
+    endpoint = await post.endpoint(owner, enabled=False)
+    await post.happen()
+    await post.services.webhooks.endpoints.change(
+        endpoint["_id"], {"enabled": True}, owner=None, expected=None
+    )
+    east, west = timezone(timedelta(hours=14)), timezone(-timedelta(hours=12))
+    always = {"since": datetime.min.replace(tzinfo=east), "until": datetime.max.replace(tzinfo=west)}
+    clock.move(seconds=1)
+    job = await post.redeliver(endpoint, **always)
+    assert (job["state"], job["result"]["sent"]) == ("succeeded", 1)
+    for since in always.values():
+        job = await post.redeliver(endpoint, since=since, until=since)
+        assert job["result"] == {"sent": 0, "on_their_way": 0, "delivered": 0, "unknown": 0}
 
 
 async def test_nothing_is_sent_again_to_a_disabled_endpoint(post: Post):

@@ -32,7 +32,7 @@ POOLS = sorted({handler.command.pool for handler in workers.kinds.HANDLED.values
 #: What the Secret `stockyard` has.
 SECRETS = {
     "STOCKYARD_MONGO_URL", "STOCKYARD_REDIS_URL", "STOCKYARD_RABBITMQ_URL", "STOCKYARD_AUTH_SIGNING_KEY",
-    "STOCKYARD_S3_ACCESS_KEY", "STOCKYARD_S3_SECRET_KEY",
+    "STOCKYARD_S3_ACCESS_KEY", "STOCKYARD_S3_SECRET_KEY", "STOCKYARD_WEBHOOKS_SECRET_KEYS",
 }  # fmt: skip
 
 

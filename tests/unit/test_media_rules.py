@@ -30,10 +30,19 @@ def test_keys_tell_which_bytes_they_are_of():
         ("deleted", "uploading", True),
         ("deleted", "processing", True),
         ("deleted", "ready", False),
+        ("deleted", "failed", False),
     ],
 )
 def test_bytes_are_awaited_until_they_are_rendered(state: str, before: str | None, *, awaited: bool):
-    assert rules.awaits_bytes({"state": state, "deleted_from": before}) is awaited
+    error = {"code": "not_a_picture"} if "failed" in {state, before} else None
+    assert rules.awaits_bytes({"state": state, "deleted_from": before, "error": error}) is awaited
+
+
+@pytest.mark.parametrize(("state", "before"), [("failed", None), ("deleted", "failed")])
+def test_bytes_that_nobody_has_looked_at_are_awaited(state: str, before: str | None):
+    medium = {"state": state, "deleted_from": before, "error": {"code": "rendering_stopped"}}
+    assert rules.awaits_bytes(medium)
+    assert rules.stopped(medium) is (state == "failed")
 
 
 def test_a_product_keeps_what_it_shows_and_no_more():

@@ -64,6 +64,21 @@ def test_facts_of_an_event_are_shown_as_people_read_them():
     assert told.text == "Your order o-1 was cancelled. Reason: {nothing}."
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "end"),
+    [
+        ("payment.declined", {"reason": "insufficient_funds"}, "was declined. Reason: insufficient funds."),
+        ("media.failed", {"reason": "The bytes are no picture."}, "Reason: The bytes are no picture."),
+        ("webhook.disabled", {"reason": "failing"}, "switched off, as deliveries kept failing."),
+        ("webhook.disabled", {"reason": "gone"}, "switched off, as it said that it is gone."),
+    ],
+)
+def test_reasons_are_said_in_words(name: str, data: dict[str, str], end: str):
+    (known,) = [each for each in registry.types() if each.name == name]
+    told = notice({"type": name, "subject": "s-1", "data": dict(known.example) | data})
+    assert told.text.endswith(end)
+
+
 def test_what_an_event_does_not_have_leaves_no_gap():
     told = notice({"type": "order.reserved", "subject": "o-1", "data": {"order_id": "o-1", "late": True}})
     assert told.text == "Your order o-1 is held for you until it is paid."

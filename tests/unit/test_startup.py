@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -16,6 +17,7 @@ FIT = {
     "STOCKYARD_AUTH_SIGNING_KEY": KEY,
     "STOCKYARD_RABBITMQ_URL": "amqp://shop:s3cret@mq.internal:5672/",
     "STOCKYARD_API_CORS_ORIGINS": '["https://shop.example"]',
+    "STOCKYARD_WEBHOOKS_SECRET_KEYS": '["' + Fernet.generate_key().decode() + '"]',
 }
 
 
@@ -49,7 +51,9 @@ def test_production_starts_with_secrets_of_its_own():
         ("STOCKYARD_API_CORS_ORIGINS", '["http://shop.example"]', "pages without TLS"),
         ("STOCKYARD_LOG_LEVEL", "DEBUG", "STOCKYARD_LOG_LEVEL is DEBUG"),
         ("STOCKYARD_WEBHOOKS_ALLOW_LOOPBACK", "true", "STOCKYARD_WEBHOOKS_ALLOW_LOOPBACK lets webhooks"),
+        ("STOCKYARD_WEBHOOKS_SECRET_KEYS", "[]", "STOCKYARD_WEBHOOKS_SECRET_KEYS is missing"),
         ("STOCKYARD_CDN_URL", "http://cdn.example", "STOCKYARD_CDN_URL delivers without TLS"),
+        ("STOCKYARD_S3_PUBLIC_URL", "http://s3.example", "STOCKYARD_S3_PUBLIC_URL sends and"),
     ],
 )
 def test_production_refuses(name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch):
@@ -92,6 +96,7 @@ def test_a_setting_that_cannot_be_read_is_named_without_its_value(monkeypatch: p
         ("STOCKYARD_API_CORS_ORIGINS", '["https://shop.example/"]', "String should match pattern"),
         ("STOCKYARD_API_CORS_ORIGINS", '["HTTP://shop.example"]', "String should match pattern"),
         ("STOCKYARD_AUTH_ACCESS_TTL", "0s", "greater than or equal to 1 second"),
+        ("STOCKYARD_WEBHOOKS_SECRET_KEYS", '["s3cret"]', "a key has 32 bytes in URL-safe base64"),
         ("STOCKYARD_AUTH_SIGNING_KEY", "s3cret", "no Ed25519 private key in PEM form"),
         ("STOCKYARD_AUTH_SIGNING_KEY", KEY.replace("M", "s3cret", 1), "no Ed25519 private key in PEM form"),
     ],

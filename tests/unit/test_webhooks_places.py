@@ -104,6 +104,19 @@ def test_those_without_a_place_come_again_one_after_the_other():
     assert turns[-1] == LONGEST
 
 
+def test_new_endpoints_that_hang_hold_so_many_places_together_and_leave_those_of_slow_and_quick_ones():
+    watch = Watch()
+    known = places(watch, each=8, slow=3)
+    call(known, "slow", watch, SLOW + 1)
+    call(known, "quick", watch, 0.1)
+    with ExitStack() as stack:
+        for endpoint in ("a", "a", "b", "slow", "quick"):
+            stack.enter_context(known.taken(endpoint))
+        for endpoint in ("b", "c"):
+            with pytest.raises(TryAgain), known.taken(endpoint):
+                pass
+
+
 def test_slow_endpoints_share_places_until_they_are_faster():
     watch = Watch()
     known = places(watch, each=8)

@@ -55,6 +55,9 @@ def test_a_receiver_can_ask_for_a_longer_pause_and_for_no_shorter_one():
         ("", None),
         ("9" * 30, None),
         ("Sun, 99 Nov 2026 10:47:00 GMT", None),
+        ("Sun, 22 Nov 99999999999999999999 10:47:00 GMT", None),
+        ("Sun, 22 Nov 2026 10:47:00 +99999999999999999999", None),
+        ("Sun, 22 Nov 2026 99999999999:47:00 GMT", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: int | None):

@@ -21,7 +21,7 @@ from domain.audit_log.service import AuditQuery, Position
 PAGE, EVERY = 50, 5.0
 FIELDS = ("actor", "action", "thing_id", "outcome", "before")
 COLUMNS = (
-    Column("at", "At", "when"), Column("actor", "Who"), Column("action", "What", "named"),
+    Column("at", "At", "when"), Column("actor", "Who", "name"), Column("action", "What", "named"),
     Column("thing", "To", "code"), Column("outcome", "Outcome", "state"), Column("reason", "Why"),
     Column("facts", "Before and after", "code"),
 )  # fmt: skip

@@ -43,7 +43,7 @@ GROUPS = (
 RUNS = (
     Column("action", "Bulk run", "named"), Column("state", "State", "state"), Column("done", "Done", "number"),
     Column("refused", "Refused", "number"), Column("rate", "Rate", "number"), Column("at", "Begun", "when"),
-    Column("by", "By"), Column("reason", "Why"),
+    Column("by", "By", "name"), Column("reason", "Why"),
 )  # fmt: skip
 
 
