@@ -13,6 +13,8 @@ from api.schemas.events import EventView
 from domain.events import registry
 from domain.events.registry import ID, SHOPS, EventType
 from domain.events.rules import SHOP, account_channel, envelope, type_channel
+from domain.notifications.events import TESTED
+from domain.notifications.webhooks.rules import CONTENT_TYPE
 
 _SCHEMA = "#/components/schemas/{model}"
 _TIME = datetime(2026, 11, 22, 10, 45, 28, 123_000, tzinfo=UTC)
@@ -35,6 +37,8 @@ _HEARTBEAT = {
     },
     "examples": [{"name": "heartbeat", "payload": {"last_seq": 17}}],
 }
+#: Headers of webhooks, and what their schema is called.
+_HEADERS = "WebhookHeaders"
 _SIGNED = {
     "type": "object",
     "required": ["webhook-id", "webhook-timestamp", "webhook-signature"],
@@ -67,7 +71,7 @@ def document() -> dict[str, Any]:
         "channels": channels,
         "operations": {name: _operation(name, channel) for name, channel in channels.items()},
         "components": {
-            "schemas": _schemas(kinds),
+            "schemas": _schemas((*kinds, TESTED)) | {_HEADERS: _SIGNED},
             "messages": {each.name: _message(each) for each in kinds} | {"heartbeat": _HEARTBEAT},
         },
     }
@@ -139,10 +143,17 @@ def _channels(kinds: Iterable[EventType]) -> dict[str, Any]:
         },
         "webhook": {
             "address": None,
-            "title": "POSTs to the endpoints that an account has registered",
-            **_carries("receiver", names),
+            "title": "POSTs to the endpoints that an account, or the shop, has registered",
+            "servers": [{"$ref": "#/servers/receiver"}],
+            "messages": {each.name: _signed(each) for each in (*kinds, TESTED)},
         },
     }
+
+
+def _signed(kind: EventType) -> dict[str, Any]:
+    """The message as a webhook."""
+    headers = {"$ref": _SCHEMA.format(model=_HEADERS)}
+    return {**_message(kind), "contentType": CONTENT_TYPE, "headers": headers}
 
 
 def _carries(server: str, names: Iterable[str]) -> dict[str, Any]:

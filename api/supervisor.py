@@ -69,6 +69,7 @@ class Crew:
     def __init__(self, start: Callable[[], Worker], *, workers: int) -> None:
         self._start = start
         self._running = [self._start() for _ in range(workers)]
+        #: Those of the first that have not said yet that they serve.
         self._first = set(self._running)
         #: Workers that are to be replaced, one after another.
         self._outdated: list[Worker] = []
@@ -79,11 +80,16 @@ class Crew:
     def replace_all(self) -> None:
         """Begins a rolling restart: of all that run now. Asked for in the middle of one, it begins anew."""
         self._outdated = list(self._running)
+        if self._fresh is not None:
+            # It has begun with what was there before.
+            fresh, self._fresh = self._fresh, None
+            self._dismiss(fresh)
         log.info("api.rolling_restart", workers=len(self._outdated))
 
     def look(self) -> bool:
         """One round. False where one of the first workers could not open its services."""
         self._leaving = [worker for worker in self._leaving if not self._gone(worker)]
+        self._first = {worker for worker in self._first if not worker.ready()}
         for place, worker in enumerate(self._running):
             if not worker.ended():
                 continue

@@ -55,10 +55,13 @@ class JobQueue(Protocol):
         """
 
     async def depth(self, pool: str) -> QueueDepth | None:
-        """The depth of the pool's queue; None where there is no such queue or the broker is away."""
+        """What waits for the pool, also of what was sent ahead.
+
+        None where the pool has no queue, and where the broker is away.
+        """
 
     async def purge(self, pool: str) -> int | None:
-        """Drops what is ready in the pool's queue; answers how many, and None as `depth` does."""
+        """Drops what `depth` counts; answers how many, and None as `depth` does."""
 
     async def ping(self) -> None:
         """Raises unless a connection with confirms is open."""

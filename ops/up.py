@@ -1,6 +1,6 @@
 """The whole platform on this machine until Ctrl-C: `python -m ops.up [--reload | --down]`.
 
-The stack `dev`, one API, a worker per pool and a scheduler; a sample catalogue and two sample accounts where
+The stack `dev`, one API, a worker per pool, a scheduler and the console; a sample catalogue and two sample accounts where
 there are none. A process that dies is started again. `--down` stops what a killed run has left.
 """
 
@@ -32,6 +32,8 @@ from ops.stack import Stack
 SOURCES = ("api", "domain", "scheduler", "workers")
 #: Decides where the API listens.
 PORT = "STOCKYARD_API_PORT"
+#: Decides where the console does.
+CONSOLE_PORT = "STOCKYARD_CONSOLE_PORT"
 #: Seconds between two looks at the processes.
 LOOK = 1.0
 #: Seconds that `--down` gives a running `make up` to stop everything itself.
@@ -43,7 +45,7 @@ class Platform:
 
     def __init__(self, stack: Stack, settings: Settings) -> None:
         self._stack = stack
-        self._port = settings.api.port
+        self._port, self._console_port = settings.api.port, settings.console.port
         self._fleet_folder = stack.folder / "fleet"
         self._own = BackgroundProcess(stack.folder / "up.pid", stack.folder / "up.log")
 
@@ -52,16 +54,17 @@ class Platform:
         if self._own.running():
             raise StackError(f"it runs already (pid {self._own.pid()}): `make down` stops it")
         end_leftovers(self._fleet_folder)
-        if self._port and not loopback.is_free(self._port):
-            holder = loopback.holder(self._port)
-            raise StackError(f"port {self._port} is taken{holder}: stop that, or set STOCKYARD_API_PORT")
+        for port, name in ((self._port, PORT), (self._console_port, CONSOLE_PORT)):
+            if port and not loopback.is_free(port):
+                raise StackError(f"port {port} is taken{loopback.holder(port)}: stop that, or set {name}")
         if port_of_dotenv() is not None:
             say(f"the API's port is {self._port}, as .env says")
         with self._stack_up() as environment:
             say("starting the processes")
             with Fleet(
-                environment, folder=self._fleet_folder, apis=1, pools=EVERY_POOL, ports=[self._port]
-            ) as fleet:
+                environment, folder=self._fleet_folder, apis=1, pools=EVERY_POOL, ports=[self._port],
+                consoles=[self._console_port],
+            ) as fleet:  # fmt: skip
                 accounts = self._stack.folder / "accounts.json"
                 token = prepare(settings_of(environment), accounts)
                 self._greet(fleet, token, accounts)
@@ -88,7 +91,7 @@ class Platform:
                 self._own.pid_file.unlink(missing_ok=True)
 
     def _greet(self, fleet: Fleet, token: str, accounts: Path) -> None:
-        (url,) = fleet.urls
+        (url,), (console,) = fleet.urls, fleet.console_urls
         order = {
             "items": [{"sku": "NW-001", "quantity": 2}],
             "address": {"name": "Ada", "line1": "1 Dock Road", "city": "Leith", "country": "GB"},
@@ -99,6 +102,8 @@ Stockyard is up. Ctrl-C stops it.
 
   API        {url}
   docs       {url}/docs
+  console    {console}   (log in with the sample ops account, or make one:
+             .venv/bin/stockyard accounts create-ops you@example.com)
   ready      {url}/readyz
   metrics    {url}/metrics
   logs       {short(self._fleet_folder)}/*.log

@@ -37,6 +37,20 @@ class Postbox:
     logins: list[str] = field(default_factory=list)
     private: list[bool] = field(default_factory=list)
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """Of processes whose letters come here."""
+        return {
+            "STOCKYARD_MAIL_HOST": HOST,
+            "STOCKYARD_MAIL_PORT": str(self.port),
+            "STOCKYARD_MAIL_SECURITY": "none",
+            "STOCKYARD_MAIL_SENDER": "Tea & Co <shop@example.com>",
+        }
+
+    def to(self, address: str) -> list[EmailMessage]:
+        """What has come for the address."""
+        return [message for message in self.messages if message["To"] == address]
+
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: Any
     ) -> str:

@@ -9,7 +9,7 @@ from domain.changes import Changes, Doc
 from domain.events import registry
 from domain.events.models import NewEvent
 from domain.events.rules import SHOP
-from domain.notifications.webhooks_commands import RedeliverWebhooks, SendWebhook
+from domain.notifications.webhooks.commands import RedeliverWebhooks, SendWebhook
 from domain.values import new_id
 from tests.factories import Shop
 from tests.receiver import Receiver

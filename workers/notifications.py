@@ -3,7 +3,7 @@
 from domain.bootstrap import Services
 from domain.jobs.models import Claimed
 from domain.notifications.commands import FanOut, FanOutPart, SendMail
-from domain.notifications.webhooks_commands import RedeliverWebhooks, SendWebhook, TryWebhook
+from domain.notifications.webhooks.commands import RedeliverWebhooks, SendWebhook, TryWebhook
 from workers.handles import Result, handles
 
 

@@ -31,9 +31,9 @@ from api.schemas.webhooks import (
 )
 from domain.changes import Doc
 from domain.events.rules import SHOP
-from domain.notifications.webhooks import Webhooks
-from domain.notifications.webhooks_commands import RedeliverWebhooks, TryWebhook
-from domain.notifications.webhooks_rules import DELIVERY_STATES
+from domain.notifications.webhooks.commands import RedeliverWebhooks, TryWebhook
+from domain.notifications.webhooks.rules import DELIVERY_STATES
+from domain.notifications.webhooks.service import Webhooks
 from domain.values import Duration
 
 routes = APIRouter(prefix="/v1/webhooks/endpoints", tags=["webhooks"])

@@ -6,7 +6,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from api.schemas.common import ID, TIME, NextCursor, Shown, Timestamp, Wire
-from domain.notifications.webhooks_commands import What
+from domain.notifications.webhooks.commands import What
 from domain.values import Id, Text
 
 Url = Annotated[str, Field(min_length=1, max_length=2000)]

@@ -90,18 +90,31 @@ class RabbitmqJobQueue:
 
     async def depth(self, pool: str) -> QueueDepth | None:
         """As `ports.JobQueue.depth` promises, by asking RabbitMQ now."""
-        queue = queue_name(pool, self._settings)
+        asked = (self._declared(queue_name(pool, self._settings, express=lane)) for lane in (False, True))
+        found, ahead = await asyncio.gather(*asked)
+        if found is None:
+            return None
+        return QueueDepth(
+            ready=found.message_count + (ahead.message_count if ahead else 0),
+            consumers=found.consumer_count,
+        )
+
+    async def _declared(self, queue: str) -> Any:
         try:
             frame = await self._ask(
                 lambda channel, answer: channel.queue_declare(queue, passive=True, callback=answer)
             )
         except (AMQPError, OSError, TimeoutError):
             return None
-        return QueueDepth(ready=frame.method.message_count, consumers=frame.method.consumer_count)
+        return frame.method
 
     async def purge(self, pool: str) -> int | None:
         """As `ports.JobQueue.purge` promises."""
-        queue = queue_name(pool, self._settings)
+        asked = (self._purged(queue_name(pool, self._settings, express=lane)) for lane in (False, True))
+        dropped = [count for count in await asyncio.gather(*asked) if count is not None]
+        return sum(dropped) if dropped else None
+
+    async def _purged(self, queue: str) -> int | None:
         try:
             frame = await self._ask(lambda channel, answer: channel.queue_purge(queue, callback=answer))
         except (AMQPError, OSError, TimeoutError):

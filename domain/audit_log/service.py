@@ -1,5 +1,6 @@
 """Writing the audit log, and reading it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -45,8 +46,8 @@ class AuditLog:
                 act.after = shown(await services.queues.pause(pool))
 
         So nothing is done that the log does not know of. A DomainError ends the act as `refused`, any other
-        error as `failed`; both are raised again. Raises PyMongoError, and nothing was done, where the entry
-        cannot be stored.
+        error as `failed`; both are raised again. One that is cut short is `failed`, too, as `interrupted`:
+        it may have been done. Raises PyMongoError, and nothing was done, where the entry cannot be stored.
         """
         row = self._row(entry, BEGUN)
         await self._rows.insert_one(row)
@@ -55,6 +56,9 @@ class AuditLog:
             yield act
         except DomainError as error:
             await self._end(act, REFUSED, {"code": error.code, "detail": error.detail})
+            raise
+        except asyncio.CancelledError:
+            await self._end(act, FAILED, {"code": "interrupted", "detail": {}})
             raise
         except Exception as error:
             await self._end(act, FAILED, {"code": "internal", "detail": {"error": type(error).__name__}})

@@ -18,7 +18,7 @@ from domain.notifications.models import (
     Subscriber,
     Subscription,
 )
-from domain.notifications.webhooks_models import WebhookDelivery, WebhookEndpoint, WebhookMark
+from domain.notifications.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookMark
 from domain.orders.models import Completion, Order, Payment
 from domain.orders.quotes import Quote
 from domain.orders.tables import CheckoutTable

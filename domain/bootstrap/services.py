@@ -33,7 +33,7 @@ from domain.notifications.inbox import Inbox
 from domain.notifications.mail import Post
 from domain.notifications.preferences import Preferences
 from domain.notifications.subscriptions import Subscriptions
-from domain.notifications.webhooks import Webhooks
+from domain.notifications.webhooks.service import Webhooks
 from domain.orders.cart_views import CartViews
 from domain.orders.checkout import Checkout
 from domain.orders.desk import OrderDesk

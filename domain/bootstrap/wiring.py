@@ -40,7 +40,7 @@ from domain.jobs.service import Jobs
 from domain.jobs.signals import JobSignals
 from domain.media.desk import media_desk
 from domain.notifications.routing import Routing
-from domain.notifications.webhooks import Webhooks
+from domain.notifications.webhooks.service import Webhooks
 from domain.observe import hot_log
 from domain.orders.cart_views import CartViews
 from domain.orders.checkout import Checkout
@@ -193,8 +193,15 @@ def wire(
         ),
         locations=locations,
         media=media_desk(
-            objects=ports.objects, uploads=ports.uploads, signer=ports.signer, jobs=jobs, events=events,
-            products=products, settings=settings.media, cdn=settings.cdn, **shared,
+            objects=ports.objects,
+            uploads=ports.uploads,
+            signer=ports.signer,
+            jobs=jobs,
+            events=events,
+            products=products,
+            settings=settings.media,
+            cdn=settings.cdn,
+            **shared,
         ),
         objects=ports.objects,
         order_payments=payments,

@@ -10,7 +10,8 @@ from domain.changes import Changes, Database, Doc, GuardFailed
 from domain.errors import Conflict, NotFound, TryAgain
 from domain.jobs.bulk_models import BULK_RUNS, REPLAY, STOPPED, WAITING, WORKING, BulkAction, RunBulk
 from domain.jobs.dead import DeadJobs, Refusal, Selection, refusals
-from domain.jobs.models import Accepted
+from domain.jobs.models import JOBS, Accepted
+from domain.jobs.rules import CANCELLED, DEAD
 from domain.jobs.service import Jobs
 from domain.values import Clock, new_id
 
@@ -125,11 +126,21 @@ class BulkRuns:
         row: Doc | None = await self._rows.find_one({"_id": run_id}, {"job_ids": 0})
         if row is None:
             raise NotFound(bulk=run_id)
-        return row
+        return (await self._as_they_are([row]))[0]
 
     async def find(self, *, limit: int = 50) -> list[Doc]:
         """The last runs, newest first."""
-        return await self._rows.find({}, {"job_ids": 0}).sort("created_at", -1).limit(limit).to_list()
+        rows = self._rows.find({}, {"job_ids": 0}).sort("created_at", -1).limit(limit)
+        return await self._as_they_are(await rows.to_list())
+
+    async def _as_they_are(self, rows: list[Doc]) -> list[Doc]:
+        """A run whose job was cancelled, or is dead, has stopped by that, until its job is replayed."""
+        going_on = {row["_id"]: row for row in rows if row["state"] in (WAITING, WORKING)}
+        if going_on:
+            query = {"_id": {"$in": sorted(going_on)}, "state": {"$in": [CANCELLED, DEAD]}}
+            async for job in self._database[JOBS].find(query, {"finished_at": 1}):
+                going_on[job["_id"]] |= {"state": STOPPED, "ended_at": job["finished_at"]}
+        return rows
 
     async def stop(self, run_id: str, *, actor: Actor, reason: str | None = None) -> Doc:
         """Has a run take no more jobs. What it has done stays done. Idempotent while it has not ended.

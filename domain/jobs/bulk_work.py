@@ -18,8 +18,8 @@ from domain.values import Clock
 
 #: The most jobs of one step; a stop is noticed between two of them.
 STEP = 20
-#: The longest that one run of its job takes; the next one goes on.
-LONGEST = timedelta(minutes=4)
+#: The longest that one run of its job takes; the next one goes on. Shorter than a stop of a worker may be.
+LONGEST = timedelta(seconds=15)
 #: How long a run may take in all.
 PATIENCE = timedelta(days=7)
 #: Refusals that are kept.
@@ -84,7 +84,7 @@ class BulkWork:
                 )
             else:
                 await self._cancelling.discard(
-                    job_id, by=row["actor"], bulk_id=row["_id"], reason=row["reason"]
+                    job_id, by=row["actor"], bulk_id=row["_id"], died_by=row["died_by"], reason=row["reason"]
                 )
         except DomainError as error:
             return Refusal(job_id, error.code)

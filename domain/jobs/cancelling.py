@@ -1,6 +1,7 @@
 """Cancelling a job, with what its end means to others, in one transaction."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from domain.changes import Changes, Database, Doc, GuardFailed
@@ -44,12 +45,15 @@ class Cancelling:
         _require_cancelled(job)
         return job
 
-    async def discard(self, job_id: str, *, by: str, bulk_id: str, reason: str | None = None) -> Doc:
-        """Cancels a dead job for a bulk run of ops. Done twice, it is one end: its history names the run.
+    async def discard(
+        self, job_id: str, *, by: str, bulk_id: str, died_by: datetime, reason: str | None = None
+    ) -> Doc:
+        """Cancels a job that was dead at `died_by`. Done twice, it is one end: its history names the bulk.
 
-        Raises NotFound, JobRunning, and JobFinished.
+        Raises NotFound, JobRunning also for one that has died again since, and JobFinished.
         """
-        job = await self._cancel({"_id": job_id, "state": DEAD}, None, by, reason, {"bulk": bulk_id})
+        query = {"_id": job_id, "state": DEAD, "finished_at": {"$lte": died_by}}
+        job = await self._cancel(query, None, by, reason, {"bulk": bulk_id})
         if not any(line.get("bulk") == bulk_id for line in job.get("history") or ()):
             _require_cancelled(job)
             raise JobFinished(job=job_id, state=job["state"])

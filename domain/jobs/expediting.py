@@ -11,6 +11,7 @@ from domain.errors import JobFinished, JobRunning, NotFound
 from domain.jobs.acceptance import message_of
 from domain.jobs.dispatch import Dispatcher
 from domain.jobs.models import JOBS
+from domain.jobs.outcomes import HISTORY_LIMIT
 from domain.jobs.rules import FINAL, QUEUED, step
 from domain.settings import Jobs as JobSettings
 from domain.values import Clock
@@ -37,7 +38,7 @@ class Expediting:
         note = f"sent ahead by {by}" + (f": {reason}" if reason else "")
         update = {
             "$set": {"dispatched_at": now, "not_before": now + self._settings.resend_after},
-            "$push": {"history": step(QUEUED, now, note)},
+            "$push": {"history": {"$each": [step(QUEUED, now, note)], "$slice": -HISTORY_LIMIT}},
         }
         await self._jobs.update_one({"_id": job_id, "state": QUEUED}, update)
         job: Doc | None = await self._jobs.find_one({"_id": job_id})
@@ -47,5 +48,8 @@ class Expediting:
             raise JobFinished(job=job_id, state=job["state"])
         if job["state"] != QUEUED:
             raise JobRunning(job=job_id, state=job["state"])
-        await self._dispatcher.send(message_of(job, express=True))
+        if not await self._dispatcher.send(message_of(job, express=True)):
+            # One that was begun before is not the dispatcher's to note: it knows nothing of its pauses.
+            unsent = {"$set": {"dispatched_at": None, "not_before": now}}
+            await self._jobs.update_one({"_id": job_id, "state": QUEUED, "dispatched_at": now}, unsent)
         return job

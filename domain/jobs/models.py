@@ -50,6 +50,8 @@ class Job(Document):
     created_at: datetime
     not_before: datetime
     dispatched_at: datetime | None = None
+    #: Since when it waits, or will, where that is not since it was accepted: it has run before.
+    waits_since: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     attempt_id: str | None = None

@@ -61,12 +61,9 @@ def next_run(
     if spent or now - since > (patience or settings.give_up_after):
         return outcome | {"state": DEAD}
     pause = backoff(max(attempts, 1), first=settings.backoff, longest=settings.max_backoff)
-    return outcome | {
-        "state": QUEUED,
-        # No message is on its way: the relay sends one when the time has come.
-        "dispatched_at": None,
-        "not_before": now + (pause if seconds is None else timedelta(seconds=seconds)),
-    }
+    due = now + (pause if seconds is None else timedelta(seconds=seconds))
+    # No message is on its way: the relay sends one when the time has come.
+    return outcome | {"state": QUEUED, "dispatched_at": None, "not_before": due, "waits_since": due}
 
 
 def recording(outcome: Mapping[str, Any], at: datetime, run: Mapping[str, Any] | None = None) -> Doc:

@@ -109,7 +109,9 @@ class Relay:
     async def _take_back(self, job: Doc, now: datetime) -> int:
         dead = job["attempts"] >= self._settings.max_attempts
         state, note = (DEAD if dead else QUEUED), "the worker fell silent"
-        fields: dict[str, Any] = {"state": state, "not_before": now, "dispatched_at": None}
+        fields: dict[str, Any] = {
+            "state": state, "not_before": now, "dispatched_at": None, "waits_since": now
+        }  # fmt: skip
         if dead:
             error = {"code": "worker_lost", "message": note, "detail": {}}
             fields |= {"finished_at": now, "error": error, "attempts": job["attempts"]}

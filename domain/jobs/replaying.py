@@ -55,7 +55,7 @@ class Replaying:
         update = {
             "$set": {
                 "state": QUEUED, "attempts": 0, "error": None, "started_at": None, "finished_at": None,
-                "dispatched_at": now, "failing_since": None,
+                "dispatched_at": now, "waits_since": now, "failing_since": None,
                 "not_before": now + self._settings.resend_after,
             },
             "$push": {"history": line},

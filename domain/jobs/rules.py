@@ -87,6 +87,12 @@ def view(job: Mapping[str, Any], *, ops: bool = False) -> dict[str, Any]:
     }
 
 
+def waiting_since(job: Mapping[str, Any]) -> datetime:
+    """Since when a queued job waits; in the future where it is put off until then."""
+    since: datetime = job.get("waits_since") or job["created_at"]
+    return since
+
+
 def _next_run(job: Mapping[str, Any]) -> datetime | None:
     """When a queued job is sent at the latest; None where it waits for its account's turn."""
     at: datetime | None = job.get("not_before")

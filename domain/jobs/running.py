@@ -165,7 +165,9 @@ class JobRuns:
         command = kinds()[kind]
         query: Doc = {"_id": {"$in": sorted(set(job_ids))}, "state": QUEUED, "kind": kind}
         rows = (
-            await self._database[JOBS].find(query, BATCH_FIELDS | {"request_id": 1, "traceparent": 1, "history": 1}).to_list()
+            await self._database[JOBS]
+            .find(query, BATCH_FIELDS | {"request_id": 1, "traceparent": 1, "history": 1})
+            .to_list()
         )
         readable = [row for row in rows if row.get("version", 1) <= command.version]
         for row in readable:

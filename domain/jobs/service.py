@@ -19,7 +19,7 @@ from domain.jobs.fairness import FairShare
 from domain.jobs.meter import Meter
 from domain.jobs.models import JOBS, Accepted
 from domain.jobs.replaying import Replaying
-from domain.jobs.rules import QUEUED, fingerprint
+from domain.jobs.rules import QUEUED, fingerprint, waiting_since
 from domain.jobs.signals import JobSignals
 from domain.metrics import BATCH_SIZE
 from domain.settings import Jobs as JobSettings
@@ -220,11 +220,13 @@ class Jobs:
         return await self.replaying.replay(job_id, by=by, reason=reason)
 
     async def oldest(self, pool: str) -> datetime | None:
-        """When the pool's longest waiting job was accepted; None where none waits."""
-        # What waits for its account's turn has come later than what was sent, but for a flood: `Pools` looks there.
-        query = {"pool": pool, "state": QUEUED, "not_before": {"$gt": datetime.fromtimestamp(0, UTC)}}
-        rows = self._database[JOBS].find(query, {"created_at": 1}).sort("not_before").limit(OLDEST_OF)
-        return min([row["created_at"] async for row in rows], default=None)
+        """Since when the pool's oldest job waits; None where none does. What is put off does not wait yet."""
+        # What waits for its account's turn has come later than what was sent, but for a flood: see `Pools`.
+        query: Doc = {"pool": pool, "state": QUEUED, "not_before": {"$gt": datetime.fromtimestamp(0, UTC)}}
+        query["$or"] = [{"waits_since": None}, {"waits_since": {"$lte": self._clock()}}]
+        fields = {"created_at": 1, "waits_since": 1}
+        rows = self._database[JOBS].find(query, fields).sort("not_before").limit(OLDEST_OF)
+        return min([waiting_since(row) async for row in rows], default=None)
 
     async def drain(self) -> None:
         """Returns when nothing is on its way into the ledger or to the broker."""

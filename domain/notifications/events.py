@@ -1,6 +1,6 @@
 """What is told of the ways by which events reach people and systems."""
 
-from domain.events.registry import ACCOUNT, EITHER, ID, EventData, event
+from domain.events.registry import ACCOUNT, EITHER, ID, EventData, EventType, event
 
 
 @event(
@@ -33,3 +33,21 @@ class ProductBack(EventData):
     sku: str
     name: str
     event_id: str
+
+
+class WebhookTest(EventData):
+    """Somebody wants to see an endpoint called. Sent to it alone, stored nowhere, with the `seq` 0."""
+
+    endpoint_id: str
+    url: str
+
+
+#: Not among the types: it is told to nobody else.
+TESTED = EventType(
+    name="webhook.test",
+    model=WebhookTest,
+    subject="endpoint",
+    whose=EITHER,
+    example={"endpoint_id": ID, "url": "https://shop.example/hooks"},
+    version=1,
+)

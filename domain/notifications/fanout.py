@@ -29,8 +29,8 @@ from domain.values import Clock
 
 #: Accounts of one part, and of one transaction.
 PART, STEP = 1000, 50
-#: Whoever began to wait so soon after the event's time is told, too. That time is read before the transaction,
-#: which may take so long, and by another clock: until it is seen, a thing is still gone for who looks at it.
+#: Whoever began to wait so soon after the event's time is told, too. That time is read before the
+#: transaction, which may take so long, and by another clock: until it is seen, who looks finds nothing there.
 LATE = timedelta(seconds=10)
 #: How long marks and ended subscriptions are kept: longer than a job is tried.
 KEPT = timedelta(days=30)

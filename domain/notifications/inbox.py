@@ -107,7 +107,7 @@ class Inbox:
         await self._compact(account_id)
 
     async def _compact(self, account_id: str) -> None:
-        """Moves the mark up. Where another request came in between, that one does it, with these marks, too."""
+        """Moves the mark up. A request that comes in between does it instead, with these marks, too."""
         rows = self._database[READ_MARKS]
         row = await rows.find_one({"_id": account_id})
         if row is None:

@@ -109,7 +109,9 @@ def facts(event: Mapping[str, Any]) -> Mapping[str, str]:
             found[name] = shown(Money(amount=data[name], currency=data["currency"]))
     phrases = {
         "because": f" Reason: {_plain(data['reason'])}." if data.get("reason") else "",
-        "failed_how": "it said that it is gone" if data.get("reason") == "gone" else "deliveries kept failing",
+        "failed_how": "it said that it is gone"
+        if data.get("reason") == "gone"
+        else "deliveries kept failing",
         "over_total": f" over {found['total']}" if "total" in found else "",
         "from_address": f" from the address {data['address']}" if data.get("address") else "",
         "tracking": f" {_tracking(data)}" if data.get("tracking_number") else "",

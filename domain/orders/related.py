@@ -7,9 +7,9 @@ from domain.jobs.rules import SYSTEM
 from domain.jobs.searching import Related
 from domain.jobs.told import told
 from domain.notifications.commands import FanOut, SendMail
-from domain.notifications.webhooks_commands import SendWebhook
-from domain.notifications.webhooks_models import ENDPOINTS
-from domain.notifications.webhooks_rules import first_key
+from domain.notifications.webhooks.commands import SendWebhook
+from domain.notifications.webhooks.models import ENDPOINTS
+from domain.notifications.webhooks.rules import first_key
 from domain.orders.models import ORDERS, PAYMENTS
 from domain.values import Clock
 

@@ -13,7 +13,7 @@ from domain.jobs.commands import pools
 from domain.jobs.dead import DeadJobs, Selection
 from domain.jobs.fair_rules import waits_for_turn
 from domain.jobs.models import JOBS
-from domain.jobs.rules import QUEUED, RUNNING
+from domain.jobs.rules import QUEUED, RUNNING, waiting_since
 from domain.orders.commands import PlaceOrder
 from domain.settings import Jobs as JobSettings
 from domain.values import Clock, id_floor
@@ -27,7 +27,7 @@ GRACE = timedelta(seconds=10)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _JOB = dict.fromkeys(
     ("kind", "pool", "subject", "created_at", "not_before", "dispatched_at", "attempts", "error",
-     "started_at", "lease_until", "failing_since", "finished_at"), 1,
+     "started_at", "lease_until", "failing_since", "finished_at", "waits_since"), 1,
 )  # fmt: skip
 
 #: Which pools are paused now.
@@ -83,13 +83,13 @@ class StuckFinder:
         for pool in pools():
             query = {"pool": pool, "state": QUEUED, "not_before": {"$gt": _EPOCH}}
             rows = self._database[JOBS].find(query, _JOB).sort("not_before").limit(LOOKED_AT)
-            late = [row async for row in rows if now - row["created_at"] > after]
+            late = [row async for row in rows if now - _since(row) > after]
             found += [self._waits(row, now, is_paused=pool in paused) for row in late[:MOST]]
         return found
 
     def _waits(self, row: Doc, now: datetime, *, is_paused: bool) -> Stuck:
         what, says, repair = next(self._reasons(row, now, is_paused=is_paused))
-        return _job(row, what, says, repair, since=row["created_at"])
+        return _job(row, what, says, repair, since=_since(row))
 
     def _reasons(self, row: Doc, now: datetime, *, is_paused: bool) -> Iterator[tuple[str, str, str | None]]:
         pool, sent = row["pool"], row["dispatched_at"]
@@ -167,6 +167,12 @@ class StuckFinder:
             )
             for row in looked.jobs[:MOST]
         ]  # fmt: skip
+
+
+def _since(row: Doc) -> datetime:
+    """Since when a queued job has not got on."""
+    since: datetime = row.get("failing_since") or waiting_since(row)
+    return since
 
 
 def _job(row: Doc, what: str, says: str, repair: str | None, *, since: datetime, thing: str = "job") -> Stuck:

@@ -15,12 +15,14 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError, OperationFailure
 
 from domain.control.models import PROCESSES
+from domain.values import new_id
 from ops.backup.layout import STORE, BackupError, Part, Writer
 
 Raw: TypeAlias = RawBSONDocument
 
 #: What says who is alive now, and would be wrong at any other time.
-OF_THE_MOMENT = frozenset({PROCESSES, "signs_of_life"})
+SIGNS = "signs_of_life"
+OF_THE_MOMENT = frozenset({PROCESSES, SIGNS})
 #: Documents of one read and of one write.
 READ, WRITE = 1000, 500
 #: The most bytes that one write may take: half of what the protocol lets through.
@@ -62,23 +64,30 @@ def moment(database: Database[dict[str, Any]]) -> Iterator[tuple[ClientSession, 
     """A session in which all reads see one moment, and by what: `snapshot` or `transaction`.
 
     MongoDB keeps a snapshot for `minSnapshotHistoryWindowInSeconds`. A store that takes the wish for one and
-    does not say of which time it is, as the local one, is asked in a transaction instead.
+    does not grant it, as the local one, is asked in a transaction instead.
     """
     with database.client.start_session(snapshot=True) as session:
-        answered = _answers_snapshots(database, session)
-        if answered:
+        granted = _grants_snapshots(database, session)
+        if granted:
             yield session, "snapshot"
-    if not answered:
+    if not granted:
         with database.client.start_session() as session, session.start_transaction():
+            # The moment is that of the first read.
+            database[SIGNS].find_one({}, session=session)
             yield session, "transaction"
 
 
-def _answers_snapshots(database: Database[dict[str, Any]], session: ClientSession) -> bool:
+def _grants_snapshots(database: Database[dict[str, Any]], session: ClientSession) -> bool:
+    """Whether the session's first read is the moment of all others: shown by what is written after it."""
+    mark = {"_id": f"backup {new_id()}"}
     try:
-        database["jobs"].find_one({}, {"_id": 1}, session=session)
+        database[SIGNS].find_one({}, session=session)
+        database[SIGNS].insert_one(mark)
+        return database[SIGNS].find_one(mark, session=session) is None
     except OperationFailure:
         return False
-    return getattr(session, "_snapshot_time", None) is not None
+    finally:
+        database[SIGNS].delete_one(mark)
 
 
 def dump(database: Database[dict[str, Any]], folder: Path) -> tuple[dict[str, Part], str]:

@@ -33,7 +33,7 @@ class Node(RabbitMQ):
         """The node alone: the others need the epmd."""
         Server.stop(self)
 
-    def ask(self, *arguments: str) -> list[dict[str, Any]]:
+    def ask(self, *arguments: str) -> Any:
         """What `rabbitmqctl` prints as JSON, asked of this node. Raises StackError."""
         folder = self.folder.resolve()
         environ = self._clean_environ() | self._node_environ(folder)
@@ -50,9 +50,9 @@ class Node(RabbitMQ):
             check=False,
         )
         if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise StackError(f"{self.node}: rabbitmqctl {arguments[0]}: {said[0] if said else 'no answer'}")
-        return [dict(row) for row in json.loads(done.stdout)]
+            said = " ".join((done.stderr or done.stdout).split())[:500]
+            raise StackError(f"{self.node}: rabbitmqctl {arguments[0]}: {said}")
+        return json.loads(done.stdout)
 
     def _control(self) -> str:
         beside = DEBIAN_SERVER.with_name("rabbitmqctl")
@@ -87,11 +87,11 @@ class Node(RabbitMQ):
 class Cluster:
     """Nodes that know each other, in `folder`, which they alone use.
 
-        cluster = Cluster(Path(".stack/soak/cluster"), environ)
-        cluster.up()
-        cluster.url             # all of them, separated by `;`
-        cluster.leader("orders.quorum.v1").kill()
-        cluster.down()
+    cluster = Cluster(Path(".stack/soak/cluster"), environ)
+    cluster.up()
+    cluster.url             # all of them, separated by `;`
+    cluster.leader("orders.quorum.v1").kill()
+    cluster.down()
     """
 
     def __init__(self, folder: Path, environ: Mapping[str, str], *, secrets: Mapping[str, str]) -> None:
@@ -127,8 +127,7 @@ class Cluster:
         for node in self.nodes:
             node.start()
         known = {node.node for node in self.nodes}
-        status = self.nodes[0].ask("eval", "lists:map(fun(N) -> #{name => N} end, rabbit_nodes:list_running()).")
-        found = {str(each["name"]) for each in status}
+        found = set(self.nodes[0].ask("cluster_status")["running_nodes"])
         if found != known:
             raise StackError(f"the nodes did not form a cluster: {', '.join(sorted(found))}")
 
@@ -155,7 +154,8 @@ class Cluster:
 
     def waiting(self) -> dict[str, int]:
         """Messages in each queue, those that are with consumers included."""
-        return {str(row["name"]): int(row["messages"]) for row in self._running().ask("list_queues", "name", "messages")}
+        rows = self._running().ask("list_queues", "name", "messages")
+        return {str(row["name"]): int(row["messages"]) for row in rows}
 
     def _running(self) -> Node:
         return next(node for node in self.nodes if node.running())

@@ -1,4 +1,4 @@
-"""`python -m ops.soak`: many orders with an eye on memory, then a whole shop under faults."""
+"""`python -m ops.soak`: many orders with an eye on memory, a shop under faults, and a cluster of RabbitMQ."""
 
 import argparse
 import json
@@ -17,8 +17,11 @@ from ops.bench.platforms import SETTINGS, Platform, Shape
 from ops.bench.run import make_orders
 from ops.fleet import Fleet, FleetError
 from ops.servers import StackError
-from ops.soak.faults import FULL_PLAN, SHORT_HOLDS, Summary, plan_of, run_faults
+from ops.soak.cluster import run_cluster
+from ops.soak.faults import FULL_PLAN, SHORT_HOLDS, plan_of, run_faults
 from ops.soak.memory import Memory
+from ops.soak.postbox import Postbox
+from ops.soak.summary import Summary
 from ops.soak.verdict import verdict
 from ops.stack import Stack
 
@@ -50,6 +53,10 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--fault-seconds", type=float, default=240.0, help="of the second part; 0 skips it (%(default)s)"
     )
+    found.add_argument(
+        "--no-cluster", action="store_true", help="leave out the third part, the nodes of RabbitMQ"
+    )
+    found.add_argument("--only-cluster", action="store_true", help="nothing else, some three minutes")
     return found
 
 
@@ -87,17 +94,20 @@ def steady(stack: Stack, *, orders: int, clients: int) -> dict[str, Any]:
 
 
 def under_faults(stack: Stack, *, seed: int, seconds: float, kills: int, clients: int) -> Summary:
-    """The long fault schedule over two APIs, three workers and two schedulers."""
+    """The long fault schedule over two APIs, four workers and two schedulers; letters are written, too."""
     database = {"STOCKYARD_MONGO_DATABASE": "faults", "STOCKYARD_RABBITMQ_QUEUE_VERSION": "2"}
-    environment = stack.urls.as_env() | SETTINGS | UNDER_FAULTS | SHORT_HOLDS | database
-    pools = {"orders": 2, "inventory": 1}
+    pools = {"orders": 2, "inventory": 1, "notifications": 1}
     plan = plan_of(FULL_PLAN | {"kill worker": kills})
     folder = stack.folder / "processes" / "faults"
-    with Fleet(environment, folder=folder, apis=2, pools=pools, schedulers=2) as fleet:
-        return run_faults(
-            fleet, stack, environment=environment, seed=seed, seconds=seconds, plan=plan, clients=clients,
-            rate=RATE,
-        )  # fmt: skip
+    with Postbox() as postbox:
+        environment = {
+            **stack.urls.as_env(), **SETTINGS, **UNDER_FAULTS, **SHORT_HOLDS, **database, **postbox.settings,
+        }  # fmt: skip
+        with Fleet(environment, folder=folder, apis=2, pools=pools, schedulers=2) as fleet:
+            return run_faults(
+                fleet, stack, environment=environment, seed=seed, seconds=seconds, plan=plan, clients=clients,
+                rate=RATE, postbox=postbox,
+            )  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,14 +118,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     stack, told = Stack(NAME, environ=own), dict[str, Any]()
     try:
         stack.up(fresh=True)
-        if asked.orders:
+        if asked.orders and not asked.only_cluster:
             say(f"{asked.orders:,} orders, {asked.clients} clients")
             told["steady"] = steady(stack, orders=asked.orders, clients=asked.clients)
             say(json.dumps(told["steady"]))
-        if asked.fault_seconds:
+        if asked.fault_seconds and not asked.only_cluster:
             say(f"{asked.fault_seconds:g} s of faults, seed {asked.seed}")
             how = {"seed": asked.seed, "seconds": asked.fault_seconds, "kills": asked.kills}
             told["faults"] = under_faults(stack, **how, clients=asked.clients).as_dict()
+        if asked.only_cluster or not asked.no_cluster:
+            say("three nodes of RabbitMQ, three of them killed in turn")
+            short = SETTINGS | UNDER_FAULTS | SHORT_HOLDS
+            cluster = run_cluster(stack, own, settings=short, clients=asked.clients, rate=RATE)
+            told["cluster"] = cluster.as_dict()
     except (StackError, FleetError, children.ChildError) as error:
         print(f"soak: {error}", file=sys.stderr)
         return 1

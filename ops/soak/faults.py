@@ -13,8 +13,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from pymongo.errors import PyMongoError
 
@@ -25,8 +24,10 @@ from ops.fleet import Fleet, FleetError, Member
 from ops.servers import Server
 from ops.soak.clients import Customers
 from ops.soak.hits import Locks, freeze_at_work, orphans
-from ops.soak.lookout import POOLS, Lookout, leftovers, wait_until_settled, waiting_messages
-from ops.soak.verdict import cut_short, tally, verdict
+from ops.soak.lookout import Lookout, leftovers, wait_until_settled, waiting_messages
+from ops.soak.postbox import Postbox, odd_letters
+from ops.soak.summary import Summary
+from ops.soak.verdict import cut_short, few, tally, verdict
 from ops.stack import Stack
 
 #: SKUs of the shop that is loaded; the first half sells out, the rest does not.
@@ -43,6 +44,7 @@ STUCK_AFTER = 20.0
 #: The schedule of the long form.
 FULL_PLAN = {
     "kill worker": 20, "stop worker": 2, "kill inventory": 4, "stop inventory": 1,
+    "kill notifications": 4, "stop notifications": 1,
     "kill api": 4, "stop api": 2, "kill scheduler": 2,
     "kill rabbitmq": 2, "stop rabbitmq": 2, "kill valkey": 2, "stop valkey": 2,
     "kill mongo": 2, "stop mongo": 2,
@@ -53,51 +55,14 @@ FULL_PLAN = {
 class Fault:
     """`how` is kill (SIGKILL) or stop (SIGTERM).
 
-    `target` is worker (of the pool `orders`), inventory (of that pool), api, scheduler or a server's slug.
+    `target` is worker (of the pool `orders`), another pool (for a worker of it), api, scheduler or a server's
+    slug.
     """
 
     at: float
     how: str
     target: str
     away: float
-
-
-@dataclass(slots=True)
-class Summary:
-    """What was done, and what came of it. `violations` is empty where every promise was kept."""
-
-    seed: int
-    seconds: float
-    #: Jobs of all kinds that were answered 202.
-    accepted: int = 0
-    #: 202s that repeated an earlier one: retries of the client.
-    replayed: int = 0
-    #: Submissions that met no answer, or a 503, and were tried again.
-    retried: int = 0
-    #: Orders by the state that they ended in.
-    orders: dict[str, int] = field(default_factory=dict)
-    #: Jobs by kind and the state that they ended in.
-    jobs: dict[str, int] = field(default_factory=dict)
-    #: Kills of a worker of orders, and those that left locks behind: they hit a batch that was at work.
-    worker_kills: int = 0
-    worker_kills_in_batch: int = 0
-    #: Jobs whose run was cut short by any kill, and which another worker took up.
-    cut_short: int = 0
-    #: [second, what, victim, seconds away], as it took place.
-    faults: list[tuple[float, str, str, float]] = field(default_factory=list)
-    #: Seconds from the last submission until every job was final, every hold ended and every event told.
-    settled_after: float = 0.0
-    oversold: int = 0
-    violations: list[str] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing was lost, doubled, oversold or stuck."""
-        return not self.violations
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON."""
-        return {**asdict(self), "ok": self.ok}
 
 
 def plan_of(counts: Mapping[str, int]) -> list[str]:
@@ -129,13 +94,15 @@ def run_faults(
     clients: int = 16,
     rate: float = 60.0,
     patience: float = 120.0,
+    postbox: Postbox | None = None,
 ) -> Summary:
     """Customers in `clients` threads shop while the plan takes place; then waits, and checks everything.
 
     They come about `rate` times per second together, and try again with the same key on a connection error
     or a 5xx. Faults come one after the other, all of them, although that may take longer than `seconds`;
     every victim is started again. `environment` is the running fleet's, over a database that nobody else
-    uses, with `SHORT_HOLDS`. Waits up to `patience` seconds until all is settled. Leaves nothing stopped.
+    uses, with `SHORT_HOLDS`, and with the settings of the `postbox`, if there is one. Waits up to `patience`
+    seconds until all is settled. Leaves nothing stopped.
     """
     stock = {f"SOAK-{n:02}": SCARCE if n < SKUS // 2 else PLENTY for n in range(SKUS)}
     shop = children.ask("shop", {"stock": stock, "customers": clients}, environment)
@@ -165,12 +132,15 @@ def run_faults(
         version = environment.get("STOCKYARD_RABBITMQ_QUEUE_VERSION", "1")
         try:
             summary.violations += leftovers(database)
-            summary.violations += waiting_messages(environment["STOCKYARD_RABBITMQ_URL"], version=version)
+            url = environment["STOCKYARD_RABBITMQ_URL"]
+            summary.violations += waiting_messages(url, pools=sorted(_pools(fleet)), version=version)
             summary.orders, wrong = verdict(database, customers.accepted)
             summary.jobs, summary.cut_short = tally(database), cut_short(database)
             short = books.oversold(database)
             summary.oversold = len(short)
             summary.violations += wrong + short
+            if postbox:
+                _count_letters(database, postbox, summary)
         except PyMongoError as error:
             summary.violations.append(f"the store does not answer: {error}")
         summary.violations += lookout.seen
@@ -214,16 +184,24 @@ def _take_place(
 
 
 def _victim(fault: Fault, fleet: Fleet, stack: Stack, chance: random.Random) -> Member | Server:
-    pools = {pool: [each for each in fleet.workers if each.name.startswith(f"{pool}-")] for pool in POOLS}
-    groups = {
-        "worker": pools["orders"],
-        "inventory": pools["inventory"],
-        "api": fleet.apis,
-        "scheduler": fleet.schedulers,
-    }
+    pools = _pools(fleet)
+    groups = {**pools, "worker": pools["orders"], "api": fleet.apis, "scheduler": fleet.schedulers}
     if fault.target in groups:
         return chance.choice(groups[fault.target])
     return {server.slug: server for server in stack.servers}[fault.target]
+
+
+def _pools(fleet: Fleet) -> dict[str, list[Member]]:
+    found: dict[str, list[Member]] = {}
+    for worker in fleet.workers:
+        found.setdefault(worker.name.rpartition("-")[0], []).append(worker)
+    return found
+
+
+def _count_letters(database: books.Store, postbox: Postbox, summary: Summary) -> None:
+    letters = dict(postbox.letters)
+    summary.letters, summary.letters_again = len(letters), sum(letters.values()) - len(letters)
+    summary.violations += few("letters", odd_letters(database, letters))
 
 
 def _note_deaths(fleet: Fleet, summary: Summary) -> None:

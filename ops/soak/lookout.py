@@ -17,7 +17,6 @@ from domain.jobs.models import JOBS
 from domain.jobs.rules import FINAL
 from ops.books import Store, below_zero
 
-POOLS = ("orders", "inventory")
 #: Seconds between two looks.
 LOOK = 0.5
 
@@ -74,12 +73,12 @@ def wait_until_settled(database: Store, *, seconds: float) -> float:
     return round(time.monotonic() - began, 2)
 
 
-def waiting_messages(url: str, *, version: str, seconds: float = 10.0) -> list[str]:
+def waiting_messages(url: str, *, pools: Iterable[str], version: str, seconds: float = 10.0) -> list[str]:
     """Queues with messages that nobody takes, those of unusable messages included; waits a little for none.
 
     For classic queues of that version.
     """
-    queues = [f"{pool}.v{version}{kind}" for pool in POOLS for kind in ("", ".XQ")]
+    queues = [f"{pool}.v{version}{kind}" for pool in pools for kind in ("", ".XQ")]
     deadline = time.monotonic() + seconds
     while waiting := [f"{count} messages wait in {name}" for name, count in _ready(url, queues) if count]:
         if time.monotonic() > deadline:

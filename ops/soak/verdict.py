@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 from domain.events.models import EVENTS
-from domain.events.rules import SHOP
 from domain.inventory.commands import Release, Reserve
 from domain.inventory.models import HOLDS
 from domain.inventory.rules import CANCELLED as HOLD_CANCELLED
@@ -74,21 +73,19 @@ def verdict(database: Store, accepted: Mapping[str, str]) -> tuple[dict[str, int
             (PAYMENTS, ("source",)),
         )
     }
-    all_of = _Ledgers(
-        jobs=read[JOBS], orders=read[ORDERS], holds=read[HOLDS], payments=read[PAYMENTS]
-    )
+    all_of = _Ledgers(jobs=read[JOBS], orders=read[ORDERS], holds=read[HOLDS], payments=read[PAYMENTS])
     jobs, orders = all_of.jobs, all_of.orders
     placed = {name for name, _ in all_of.of(PlaceOrder.kind)}
     wrong = [
-        *_few("accepted, and not in the ledger", set(accepted.values()) - jobs.keys()),
-        *_few("one key, two jobs", _keys_used_twice(jobs.values())),
-        *_few("accepted under another key", _under_other_keys(jobs, accepted)),
-        *_few("never ended", (name for name, job in jobs.items() if job["state"] not in FINAL)),
-        *_few("ended as it should not", _odd_endings(all_of)),
-        *_few("an order without a job", orders.keys() - placed),
-        *_few("an order's odd story", _odd_stories(orders)),
-        *_few("hold and order do not agree", _odd_holds(all_of)),
-        *_few("money that is not where it belongs", _odd_money(database, all_of)),
+        *few("accepted, and not in the ledger", set(accepted.values()) - jobs.keys()),
+        *few("one key, two jobs", _keys_used_twice(jobs.values())),
+        *few("accepted under another key", _under_other_keys(jobs, accepted)),
+        *few("never ended", (name for name, job in jobs.items() if job["state"] not in FINAL)),
+        *few("ended as it should not", _odd_endings(all_of)),
+        *few("an order without a job", orders.keys() - placed),
+        *few("an order's odd story", _odd_stories(orders)),
+        *few("hold and order do not agree", _odd_holds(all_of)),
+        *few("money that is not where it belongs", _odd_money(database, all_of)),
         *_events(database, all_of),
     ]
     return dict(Counter(order["state"] for order in orders.values())), wrong
@@ -209,9 +206,9 @@ def _events(database: Store, all_of: _Ledgers) -> list[str]:
     gaps = [account for account, found in seqs.items() if sorted(found) != list(range(1, len(found) + 1))]
     expected = Counter(_to_be_told(all_of))
     return [
-        *_few("gaps in the events of", gaps),
-        *_few("told never, or twice, or wrongly", ((expected - told) + (told - expected)).keys()),
-        *_few("crossings told in no order", (sku for sku, found in crossings.items() if _twice(found))),
+        *few("gaps in the events of", gaps),
+        *few("told never, or twice, or wrongly", ((expected - told) + (told - expected)).keys()),
+        *few("crossings told in no order", (sku for sku, found in crossings.items() if _twice(found))),
     ]
 
 
@@ -223,9 +220,14 @@ def _to_be_told(all_of: _Ledgers) -> Iterator[str]:
     for name, payment in all_of.payments.items():
         if payment["state"] in TOLD_PAYMENTS:
             yield f"{name} payment.{payment['state']}"
+    yield from _to_be_told_of_holds(all_of)
     for name, job in all_of.jobs.items():
         if job["state"] == DEAD:
+            # The shop is told, and the account whose job it was.
             yield from [f"{name} job.dead"] * (1 if job["owner"] == SYSTEM else 2)
+
+
+def _to_be_told_of_holds(all_of: _Ledgers) -> Iterator[str]:
     for name, _ in all_of.of(Reserve.kind):
         hold = all_of.holds.get(name)
         if hold is None:
@@ -235,7 +237,8 @@ def _to_be_told(all_of: _Ledgers) -> Iterator[str]:
             yield f"{name} hold.{'expired' if hold['cause'] == HOLD_EXPIRED else 'released'}"
 
 
-def _few(what: str, names: Iterable[str]) -> list[str]:
+def few(what: str, names: Iterable[str]) -> list[str]:
+    """The first names, and how many more there are."""
     found = sorted(names)
     more = [f"{what}: {len(found) - FEW} more"] if len(found) > FEW else []
     return [f"{what}: {name}" for name in found[:FEW]] + more

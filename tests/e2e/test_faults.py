@@ -14,7 +14,8 @@ import pytest
 from domain.values import new_id
 from ops.fleet import Fleet
 from ops.servers import Server
-from ops.soak.faults import SHORT_HOLDS, Summary, plan_of, run_faults
+from ops.soak.faults import SHORT_HOLDS, plan_of, run_faults
+from ops.soak.summary import Summary
 from ops.stack import Stack
 from tests.conftest import environment_on
 from tests.e2e.town import Person, Town, open_town, order_of

@@ -155,8 +155,9 @@ async def test_the_probe_of_a_worker_notices_that_it_consumes_nothing(town: Town
     assert _probe(worker)[0] == 200
     await asyncio.to_thread(broker.kill)
     await eventually(lambda: _probe(worker)[0] == 503)
-    (problem,) = _probe(worker)[1]["problems"]
-    assert "has not been consumed for" in problem
+    problems = _probe(worker)[1]["problems"]
+    assert problems
+    assert all("has not been consumed for" in problem for problem in problems)
     order_id = await ada.submit({sku: 1})
     await asyncio.to_thread(broker.start)
     await eventually(lambda: _probe(worker)[0] == 200, within=30)

@@ -33,7 +33,10 @@ def url() -> str:
 @pytest.fixture
 def honcho(environment: dict[str, str], url: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """It has found its settings in a `.env`."""
-    settings = environment | {"STOCKYARD_API_PORT": url.rpartition(":")[2]}
+    settings = environment | {
+        "STOCKYARD_API_PORT": url.rpartition(":")[2],
+        "STOCKYARD_CONSOLE_PORT": str(free_port()),
+    }
     dotenv = tmp_path / ".env"
     dotenv.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
     with (tmp_path / "honcho.log").open("wb") as log:

@@ -19,9 +19,7 @@ from tests.factories import eventually
 #: Customers who order all the time.
 CUSTOMERS = 6
 #: Seconds between two orders of one.
-PAUSE = 0.05
-#: Seconds between two orders of one.
-PAUSE = 0.05
+PAUSE = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +47,6 @@ class Orders:
             assert answer.status_code == 202, answer.text
             self.ids.append(answer.json()["id"])
             await self._twice(lambda: self.customer.get("/v1/products?limit=1"))
-            await asyncio.sleep(PAUSE)
             await asyncio.sleep(PAUSE)
 
     async def _twice(self, request: Callable[[], Awaitable[Any]]) -> Any:

@@ -17,6 +17,7 @@ from tests.conftest import environment_on
 from tests.discounts import check_uses
 from tests.e2e.town import ADDRESS, PASSWORD, TIMEOUT, Person, Town, log_in, open_town, order_of
 from tests.factories import eventually
+from tests.smtp import Postbox, serving
 
 #: A customer who waits for this long has lost what she ordered.
 HOLD_TIME = "8s"
@@ -32,17 +33,25 @@ SOON = 3.0
 
 
 @pytest.fixture(scope="module")
-async def town(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    """Two APIs, a worker for each pool, one scheduler; a shop that sends to one country."""
-    environment = {**environment_on(stack), "STOCKYARD_ORDERS_HOLD_TIME": HOLD_TIME}
-    with Fleet(environment, folder=tmp_path_factory.mktemp("shop"), apis=2) as fleet:
+async def box() -> AsyncIterator[Postbox]:
+    """Where the shop's letters go."""
+    async with serving() as box:
+        yield box
+
+
+@pytest.fixture(scope="module")
+async def town(stack: Stack, box: Postbox, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    """Two APIs, a worker for each of three pools, one scheduler; a shop that sends to one country."""
+    environment = {**environment_on(stack), **box.settings, "STOCKYARD_ORDERS_HOLD_TIME": HOLD_TIME}
+    pools = {"orders": 1, "inventory": 1, "notifications": 1}
+    with Fleet(environment, folder=tmp_path_factory.mktemp("shop"), apis=2, pools=pools) as fleet:
         async with open_town(environment, fleet) as town:
             await town.ops.ask("PUT", "/v1/checkout/shipping-rates", {"rates": SHIPPING}, tag=ANY)
             await town.ops.ask("PUT", "/v1/checkout/tax-rates", {"rates": TAX}, tag=ANY)
             yield town
 
 
-async def test_a_customer_buys_from_registering_to_the_last_refund(town: Town):
+async def test_a_customer_buys_from_registering_to_the_last_refund(town: Town, box: Postbox):
     shirt, tea = await _shirt_and_tea(town)
     spring = await town.ops.post("/v1/discounts", {"code": "SPRING", "percent": 25, "on": [{"sku": tea}]})
     token = await _filled_cart(town, tea, 1)
@@ -88,6 +97,21 @@ async def test_a_customer_buys_from_registering_to_the_last_refund(town: Town):
     assert [each["seq"] for each in await ada.events()] == [1, 2, 3, 4, 5, 6]
     await check_uses(town.services)
     await town.check_settled()
+    subjects = sorted(letter["Subject"] for letter in box.to(await _address(ada)))
+    assert subjects == ["Money refunded", "Money refunded", "Order confirmed", "Order sent"]
+
+
+async def test_who_waits_for_a_thing_gets_a_letter_when_it_is_back(town: Town, box: Postbox):
+    ada, sku = await town.customer(), await town.product(0)
+    address = await _address(ada)
+    await ada.ask("PUT", f"/v1/subscriptions/stock.back/{sku}")
+    await town.ops.post(f"/v1/inventory/{sku}/receipts", {"quantity": 40, "reason": "delivery"})
+    await eventually(lambda: box.to(address), within=20)
+    (entry,) = (await ada.get("/v1/inbox"))["entries"]
+    (letter,) = box.to(address)
+    assert (entry["type"], entry["subject"]) == ("product.back", sku)
+    assert letter["Subject"] == entry["title"]
+    assert letter["Message-ID"] == f"<{entry['id']}@example.com>"
 
 
 async def test_somebody_finds_products_by_words_filters_and_counts(town: Town):
@@ -310,6 +334,10 @@ async def test_a_stranger_finds_nothing_of_others(town: Town):
 
 
 # -- what the stories are told with ------------------------------------------------------------------
+
+
+async def _address(who: Person) -> str:
+    return str((await who.get("/v1/me"))["email"])
 
 
 async def _shirt_and_tea(town: Town, name: str = "Rosé") -> tuple[str, str]:

@@ -215,6 +215,8 @@ async def test_the_original_is_read_by_a_signed_address_alone(clerk: User, studi
     for wrong in (
         {"seconds": 0},
         {"seconds": 604_801},
+        {"starts_at": "0001-01-01T00:00:00+14:00"},
+        {"starts_at": "2020-01-01T00:00:00Z"},
         {"network": "::1"},
         {"network": "1.2.3.4/8"},
         {"of": "x"},

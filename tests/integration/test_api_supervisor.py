@@ -117,6 +117,33 @@ def test_one_that_dies_during_a_restart_is_replaced_by_a_new_one_alone(office: O
     assert len(office.pids) == 2
 
 
+def test_asked_for_in_the_middle_a_restart_replaces_also_what_the_first_one_began(office: Office):
+    before = office.pids
+    office.new_ones("says nothing")
+    office.crew.replace_all()
+    office.until(lambda: office.crew._fresh is not None)
+    fresh = office.crew._fresh
+    assert fresh is not None
+    office.new_ones("serves")
+    office.crew.replace_all()
+    office.until(lambda: not set(before) & set(office.pids))
+    office.until(lambda: not office.crew._leaving)
+    assert fresh.ended()
+    assert len(office.pids) == 2
+
+
+def test_a_first_worker_that_has_served_is_replaced_however_it_ends(office: Office):
+    before = office.pids
+    office.until(lambda: not office.crew._first)
+    worker = office.crew._running[0]
+    worker.process.kill()
+    worker.process.wait()
+    # As of a fault that nobody caught.
+    worker.process.returncode = 1
+    office.until(lambda: before[0] not in office.pids)
+    assert office.pids[1] == before[1]
+
+
 def test_a_first_worker_without_services_is_the_end(tmp_path: Path):
     office = Office(tmp_path / "what", workers=1, first="fails")
     deadline = time.monotonic() + 10

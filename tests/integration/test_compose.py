@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
-OURS = ("api", "worker-orders", "worker-inventory", "worker-notifications", "worker-media", "scheduler")
+OURS = ("api", "console", "worker-orders", "worker-inventory", "worker-notifications", "worker-media", "scheduler")
 #: Behind a profile.
 METRICS = ("prometheus", "grafana")
 SERVERS = {"mongo": "mongo:8", "redis": "redis:8", "rabbitmq": "rabbitmq:4", "s3": "chrislusf/seaweedfs"}
@@ -53,17 +53,18 @@ def test_a_process_waits_for_healthy_servers_and_is_given_time_to_stop(name):
 
 
 def test_only_what_clients_call_has_a_port_so_pools_can_be_scaled():
-    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api", "s3", "grafana"}
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api", "console", "s3", "grafana"}
     # Nobody logs in there: it is for this machine.
     assert SERVICES["grafana"]["ports"] == ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"]
     assert SERVICES["s3"]["ports"] == ["127.0.0.1:${S3_PORT:-8333}:8333"]
+    assert SERVICES["console"]["ports"] == ["127.0.0.1:${CONSOLE_PORT:-8001}:8001"]
     assert SERVICES["api"]["ports"] == ["127.0.0.1:${API_PORT:-8000}:8000"]
 
 
 def test_compose_and_procfile_run_the_same_processes():
     commands = {re.sub(r"^(\w+=\S+ )+", "", command) for command in procfile().values()}
     assert {SERVICES[name]["command"] for name in OURS} == commands
-    assert set(procfile()) == {"web", "orders", "inventory", "notifications", "media", "scheduler"}
+    assert set(procfile()) == {"web", "orders", "inventory", "notifications", "media", "console", "scheduler"}
 
 
 def test_every_setting_that_is_used_exists():

@@ -5,12 +5,15 @@ from collections.abc import Callable
 from itertools import groupby
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from domain.bootstrap import Services
 from domain.changes import Changes
+from domain.errors import IdempotencyKeyReused
 from domain.jobs import feeding
 from domain.jobs.fair_rules import turn_of, waits_for_turn
 from domain.jobs.feeding import Feeder
+from domain.orders.commands import PayOrder
 from domain.ports import QueueDepth
 from domain.settings import Settings
 from tests.api import ORDER, Api, User, open_api
@@ -206,6 +209,57 @@ async def test_a_job_that_is_given_a_turn_a_moment_after_it_was_passed_is_sent(
     assert turn_of((await shop.job(late[-1]))["not_before"]) == 1
     assert late[-1] in await fed(office, broker)
     assert flood
+
+
+async def test_a_job_whose_turn_was_passed_long_ago_is_sent_while_others_still_wait(
+    office: Services, shop: Shop, broker: Broker, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(feeding, "next_room", lambda _room, **_: 2 * QUANTUM)
+    await orders(shop, "ada", SHARE + 20 * QUANTUM)
+    taken(broker)
+    await fed(office, broker, rounds=4)
+    # Bob's process was stopped before it stored the job, and goes on now.
+    office.jobs._fair._reached = {}
+    monkeypatch.setattr(office.jobs._fair, "_known_until", float("inf"))
+    late = await orders(shop, "bob", SHARE + 2 * QUANTUM)
+    sent = await fed(office, broker, rounds=4)
+    assert set(late) <= set(sent)
+    assert await office.database["jobs"].count_documents({"owner": "ada", "dispatched_at": None}) > 0
+
+
+async def test_payments_do_not_stand_behind_their_accounts_own_orders(
+    office: Services, shop: Shop, broker: Broker
+):
+    first, *_ = await orders(shop, "ada", SHARE + 3 * QUANTUM)
+    taken(broker)
+    pay = PayOrder(order_id=first, source="tok_ok")
+    paid = [await office.jobs.submit(pay, owner="ada", key=str(each)) for each in range(SHARE + 2)]
+    payments = [each.job_id for each in paid]
+    assert taken(broker) == payments[:SHARE]
+    # Past their own share they take turns with the orders.
+    assert set(payments[SHARE:]) < set((await fed(office, broker))[: QUANTUM + 2])
+
+
+async def test_what_is_refused_takes_no_share(
+    office: Services, shop: Shop, broker: Broker, monkeypatch: pytest.MonkeyPatch
+):
+    await shop.submit(owner="ada", key="one", A=1)
+    for _ in range(SHARE):
+        with pytest.raises(IdempotencyKeyReused):
+            await shop.submit(owner="ada", key="one", A=2)
+
+    async def away(_: object) -> None:
+        raise AutoReconnect
+
+    pay = PayOrder(order_id="1", source="tok_ok")
+    with monkeypatch.context() as patch:
+        changes = Changes()
+        patch.setattr(changes, "commit", away)
+        for each in range(SHARE):
+            with pytest.raises(AutoReconnect):
+                await office.jobs.submit_with(changes, pay, owner="ada", key=str(each), request={})
+    assert (await office.jobs.submit(pay, owner="ada", key="last")).job_id in taken(broker)
+    assert len(await orders(shop, "ada", SHARE - 1)) == len(taken(broker))
 
 
 async def test_while_the_broker_is_away_what_waits_stays_where_it_is(

@@ -14,10 +14,10 @@ from domain.changes import Doc
 from domain.errors import StaleRevision
 from domain.events.rules import SHOP, envelope
 from domain.jobs.outcomes import claimed
-from domain.notifications.webhooks_commands import RedeliverWebhooks, SendWebhook
-from domain.notifications.webhooks_errors import TooManySecrets, TooManyWebhooks, WebhookExists
-from domain.notifications.webhooks_places import PART
-from domain.notifications.webhooks_rules import ATTEMPTS, PAUSES
+from domain.notifications.webhooks.commands import RedeliverWebhooks, SendWebhook
+from domain.notifications.webhooks.errors import TooManySecrets, TooManyWebhooks, WebhookExists
+from domain.notifications.webhooks.places import PART
+from domain.notifications.webhooks.rules import ATTEMPTS, PAUSES
 from domain.values import new_id
 from ops.environment import settings_of
 from ops.stack import Stack

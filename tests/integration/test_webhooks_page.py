@@ -14,7 +14,7 @@ from standardwebhooks import WebhookVerificationError
 
 from domain.adapters.webhooks import FAILURES
 from domain.events.rules import rfc3339
-from domain.notifications import webhooks_rules as rules
+from domain.notifications.webhooks import rules
 from domain.values import new_id, parse_duration, utcnow
 from ops.environment import settings_of
 from ops.stack import Stack

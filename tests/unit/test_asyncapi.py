@@ -14,6 +14,9 @@ from domain.events import registry
 from domain.events.models import NewEvent
 from domain.events.rules import SHOP, messages
 from domain.events.service import _document
+from domain.jobs.models import Claimed
+from domain.notifications.webhooks.rules import body_of, headers_of, new_secret
+from domain.notifications.webhooks.sending import _test_event
 from domain.orders.rules import PENDING
 from domain.orders.states import TRANSITIONS
 from domain.values import utcnow
@@ -109,3 +112,21 @@ def test_an_event_is_told_on_channels_of_the_document_that_carry_it(name: str):
         assert name in channel["messages"]
         assert channels["type"]["address"].replace("{type}", name) == of_type
         assert name in channels["type"]["parameters"]["type"]["enum"]
+
+
+def test_webhooks_are_signed_and_carry_every_event_and_the_one_that_tries_them():
+    webhook = document()["channels"]["webhook"]
+    assert set(webhook["messages"]) == {*KINDS, "webhook.test"}
+    job = Claimed(
+        id="1", kind="", owner="ada", attempt_id="", attempts=1, payload={}, subject=None, request_id=None,
+        created_at=utcnow(), failing_since=None, pool="", version=1,
+    )  # fmt: skip
+    body = body_of(_test_event({"_id": "e", "account_id": "ada", "url": "u"}, job))
+    headers = headers_of(body, event_id="1", secrets=[new_secret()], at=utcnow())
+    for shown in webhook["messages"].values():
+        assert shown["contentType"] == headers["Content-Type"]
+        Draft7Validator(resolved(shown["headers"]["$ref"])).validate(headers)
+        schema = {**shown["payload"], "components": document()["components"]}
+        Draft7Validator(schema).validate(shown["examples"][0]["payload"])
+    tried = {**webhook["messages"]["webhook.test"]["payload"], "components": document()["components"]}
+    Draft7Validator(tried).validate(json.loads(body))

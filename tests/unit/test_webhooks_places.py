@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from domain.errors import TryAgain
-from domain.notifications.webhooks_places import LONGEST, RATE, SHORTEST, SLOW, Places
+from domain.notifications.webhooks.places import LONGEST, RATE, SHORTEST, SLOW, Places
 
 PATIENCE = timedelta(days=7)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from domain.notifications import webhooks_rules as rules
+from domain.notifications.webhooks import rules
 from domain.values import new_id, utcnow
 
 NOW = datetime(2026, 11, 22, 10, 45, tzinfo=UTC)

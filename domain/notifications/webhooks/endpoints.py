@@ -9,21 +9,21 @@ from domain.batching import Batcher
 from domain.changes import Changes, Database, Doc, GuardFailed
 from domain.errors import Invalid, NotFound, StaleRevision, TryAgain
 from domain.events import registry
-from domain.notifications.webhooks_errors import (
+from domain.notifications.webhooks.errors import (
     TooManySecrets,
     TooManyWebhooks,
     WebhookExists,
     WebhookUrlRefused,
 )
-from domain.notifications.webhooks_known import KnownEndpoints
-from domain.notifications.webhooks_models import ENDPOINTS, MARK, MARKS
-from domain.notifications.webhooks_rules import (
+from domain.notifications.webhooks.known import KnownEndpoints
+from domain.notifications.webhooks.models import ENDPOINTS, MARK, MARKS
+from domain.notifications.webhooks.rules import (
     BY_OWNER,
     EVERYTHING,
     MOST_OLD_SECRETS,
     new_secret,
 )
-from domain.notifications.webhooks_secrets import Sealing
+from domain.notifications.webhooks.sealing import Sealing
 from domain.ports import WebhookSender
 from domain.settings import Webhooks as WebhookSettings
 from domain.values import Clock, new_id

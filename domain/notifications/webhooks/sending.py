@@ -10,13 +10,14 @@ from domain.changes import Database, Doc
 from domain.errors import NotFound, TryAgain
 from domain.events.models import EVENTS
 from domain.jobs.models import Claimed
-from domain.notifications.webhooks_commands import SendWebhook, TryWebhook
-from domain.notifications.webhooks_disabling import Disabling
-from domain.notifications.webhooks_endpoints import MAX_READ, Endpoints
-from domain.notifications.webhooks_errors import WebhookDisabled, WebhookUndelivered
-from domain.notifications.webhooks_log import Attempt, DeliveryLog
-from domain.notifications.webhooks_places import Places
-from domain.notifications.webhooks_rules import (
+from domain.notifications.events import TESTED
+from domain.notifications.webhooks.commands import SendWebhook, TryWebhook
+from domain.notifications.webhooks.disabling import Disabling
+from domain.notifications.webhooks.endpoints import MAX_READ, Endpoints
+from domain.notifications.webhooks.errors import WebhookDisabled, WebhookUndelivered
+from domain.notifications.webhooks.log import Attempt, DeliveryLog
+from domain.notifications.webhooks.places import Places
+from domain.notifications.webhooks.rules import (
     DELIVERED,
     FAILED,
     FAILING,
@@ -25,14 +26,13 @@ from domain.notifications.webhooks_rules import (
     HTTP_GONE,
     PATIENCE,
     PENDING,
-    TEST_TYPE,
     body_of,
     headers_of,
     pause_after,
     retry_after,
     signing_secrets,
 )
-from domain.notifications.webhooks_secrets import Sealing
+from domain.notifications.webhooks.sealing import Sealing
 from domain.ports import WebhookAnswer, WebhookSender
 from domain.values import Clock
 
@@ -180,7 +180,7 @@ def _test_event(endpoint: Doc, job: Claimed) -> Doc:
         "_id": job.id,
         "account_id": endpoint["account_id"],
         "seq": 0,
-        "type": TEST_TYPE,
+        "type": TESTED.name,
         "subject": endpoint["_id"],
         "time": job.created_at,
         "data": {"endpoint_id": endpoint["_id"], "url": endpoint["url"]},

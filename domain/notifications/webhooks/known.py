@@ -8,9 +8,9 @@ from time import monotonic
 from domain.changes import Database, Doc
 from domain.events.rules import SHOP
 from domain.notifications.routing import Delivery
-from domain.notifications.webhooks_commands import SendWebhook
-from domain.notifications.webhooks_models import ENDPOINTS, MARK, MARKS
-from domain.notifications.webhooks_rules import Recipient, first_key, recipients
+from domain.notifications.webhooks.commands import SendWebhook
+from domain.notifications.webhooks.models import ENDPOINTS, MARK, MARKS
+from domain.notifications.webhooks.rules import Recipient, first_key, recipients
 from domain.ports import PubSub
 
 #: Where processes tell each other that the endpoints have changed.

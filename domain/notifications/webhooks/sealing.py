@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from domain.errors import TryAgain
-from domain.notifications.webhooks_rules import PATIENCE, SECRET_PREFIX
+from domain.notifications.webhooks.rules import PATIENCE, SECRET_PREFIX
 
 #: Seconds after which a process that lacks the key looks again: somebody has to give it to it.
 NO_KEY = 60.0

@@ -4,8 +4,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from domain.errors import TryAgain
-from domain.notifications.webhooks_rules import new_secret
-from domain.notifications.webhooks_secrets import Sealing
+from domain.notifications.webhooks.rules import new_secret
+from domain.notifications.webhooks.sealing import Sealing
 
 OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
 

@@ -7,10 +7,10 @@ from domain.changes import Changes, Database, Doc, GuardFailed
 from domain.errors import TryAgain
 from domain.events.models import NewEvent, Recorded
 from domain.events.service import Events
-from domain.notifications.webhooks_endpoints import TRIES, marking
-from domain.notifications.webhooks_known import KnownEndpoints
-from domain.notifications.webhooks_models import ENDPOINTS
-from domain.notifications.webhooks_rules import FAILING
+from domain.notifications.webhooks.endpoints import TRIES, marking
+from domain.notifications.webhooks.known import KnownEndpoints
+from domain.notifications.webhooks.models import ENDPOINTS
+from domain.notifications.webhooks.rules import FAILING
 from domain.observe import logger
 from domain.settings import Webhooks as WebhookSettings
 from domain.values import Clock, new_id

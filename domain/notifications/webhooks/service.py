@@ -1,4 +1,4 @@
-"""Webhooks: events sent to endpoints that accounts, and the shop, have named."""
+"""The parts of webhooks, made."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -7,16 +7,16 @@ from domain.changes import Database
 from domain.events.service import Events
 from domain.jobs.running import JobRuns
 from domain.jobs.service import Jobs
-from domain.notifications.webhooks_disabling import Disabling
-from domain.notifications.webhooks_endpoints import Endpoints
-from domain.notifications.webhooks_known import KnownEndpoints, WebhookWay
-from domain.notifications.webhooks_log import DeliveryLog
-from domain.notifications.webhooks_places import Places
-from domain.notifications.webhooks_range import EventRange
-from domain.notifications.webhooks_redelivery import Redelivery
-from domain.notifications.webhooks_rules import PATIENCE
-from domain.notifications.webhooks_secrets import Sealing
-from domain.notifications.webhooks_sending import WebhookSending
+from domain.notifications.webhooks.disabling import Disabling
+from domain.notifications.webhooks.endpoints import Endpoints
+from domain.notifications.webhooks.known import KnownEndpoints, WebhookWay
+from domain.notifications.webhooks.log import DeliveryLog
+from domain.notifications.webhooks.places import Places
+from domain.notifications.webhooks.range import EventRange
+from domain.notifications.webhooks.redelivery import Redelivery
+from domain.notifications.webhooks.rules import PATIENCE
+from domain.notifications.webhooks.sealing import Sealing
+from domain.notifications.webhooks.sending import WebhookSending
 from domain.ports import PubSub, WebhookSender
 from domain.settings import Webhooks as WebhookSettings
 from domain.values import Clock

@@ -48,7 +48,6 @@ BY_OWNER, GONE, FAILING = "by_owner", "gone", "failing"
 HTTP_GONE = 410
 
 EVERYTHING = "*"
-TEST_TYPE = "webhook.test"
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret begins with
 #: Bytes of a secret; the standard asks for 24 to 64.
 SECRET_BYTES = 32

@@ -12,8 +12,8 @@ from domain.batching import Batcher
 from domain.changes import Database, Doc, update_together
 from domain.errors import NotFound
 from domain.metrics import BATCH_SIZE, WEBHOOKS
-from domain.notifications.webhooks_models import DELIVERIES, ENDPOINTS
-from domain.notifications.webhooks_rules import DELIVERED, FAILED, PENDING
+from domain.notifications.webhooks.models import DELIVERIES, ENDPOINTS
+from domain.notifications.webhooks.rules import DELIVERED, FAILED, PENDING
 from domain.ports import WebhookAnswer
 from domain.values import Clock, new_id
 

@@ -14,12 +14,12 @@ from domain.jobs.models import JOBS, Claimed
 from domain.jobs.rules import FINAL, SUCCEEDED, SYSTEM
 from domain.jobs.running import JobRuns
 from domain.jobs.service import Jobs
-from domain.notifications.webhooks_commands import RedeliverWebhooks, SendWebhook
-from domain.notifications.webhooks_endpoints import Endpoints
-from domain.notifications.webhooks_errors import WebhookDisabled
-from domain.notifications.webhooks_models import DELIVERIES
-from domain.notifications.webhooks_range import EventRange
-from domain.notifications.webhooks_rules import Recipient, first_key, next_key
+from domain.notifications.webhooks.commands import RedeliverWebhooks, SendWebhook
+from domain.notifications.webhooks.endpoints import Endpoints
+from domain.notifications.webhooks.errors import WebhookDisabled
+from domain.notifications.webhooks.models import DELIVERIES
+from domain.notifications.webhooks.range import EventRange
+from domain.notifications.webhooks.rules import Recipient, first_key, next_key
 
 #: Events of a range that one job looks at.
 MOST_EVENTS = 10_000

@@ -1,0 +1,1 @@
+"""Webhooks: events sent to endpoints that accounts, and the shop, have named."""
