@@ -82,7 +82,10 @@ class RabbitmqJobQueue:
         self._live.append(batch)
         if self._sweep is None:
             self._sweep = loop.call_later(SWEEP, self._expire)
-        facts = {"messaging.system": "rabbitmq", "messaging.batch.message_count": len(messages)}
+        facts: telemetry.Facts = {
+            "messaging.system": "rabbitmq",
+            "messaging.batch.message_count": len(messages),
+        }
         with telemetry.span("publish", facts, kind="producer"):
             publisher.post(batch)
             await batch.settled

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 #: When turn 0 is.
 HELD_FROM = datetime(9000, 1, 1, tzinfo=UTC)
+#: Past every turn.
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 #: Jobs of one account in one turn.
 QUANTUM = 16
 #: The fewest and the most messages that a pool's queue is filled up to from those that wait for their turn.

@@ -4,12 +4,13 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from domain.changes import Changes, Database, Doc
 from domain.jobs.acceptance import message_of
 from domain.jobs.commands import pools
 from domain.jobs.dispatch import Dispatcher
-from domain.jobs.fair_rules import HELD_FROM, LEAST_ROOM, next_room, turn_at, turn_of
+from domain.jobs.fair_rules import HELD_FROM, LEAST_ROOM, NEVER, next_room, turn_at, turn_of
 from domain.jobs.models import JOBS
 from domain.jobs.pool_models import TURNS
 from domain.jobs.rules import QUEUED
@@ -93,18 +94,30 @@ class Feeder:
         return len(jobs)
 
     async def _anybody(self, pool: _Pool) -> bool:
-        """Whether somebody waits. Looks over all turns seldom, and moves to the first that has a job."""
-        if pool.passed or await self._peek(pool, 1):
-            return True
+        """Whether somebody waits. Looks over all turns seldom, for the first that has a job.
+
+        While many wait it looks over those alone that were passed: who was stopped in the middle of giving a
+        turn, for however long, stores a job that nobody else would find before the others are done.
+        """
+        turn = pool.turn or 0
+        waits = bool(pool.passed or await self._peek(pool, 1))
         if time.monotonic() < pool.search_at:
-            return False
-        pool.search_at = time.monotonic() + SEARCH_EVERY
-        held = {"pool": pool.name, "state": QUEUED, "not_before": {"$gte": HELD_FROM}}
+            return waits
+        upto = pool.passed[0][0] if pool.passed else turn
+        first = await self._first(pool.name, before=turn_at(upto) if waits else NEVER)
+        if first is None:
+            pool.search_at = time.monotonic() + SEARCH_EVERY
+            return waits
+        if first < turn:
+            pool.passed.appendleft((first, float("-inf")))
+        else:
+            pool.turn = first
+        return True
+
+    async def _first(self, pool: str, *, before: datetime) -> int | None:
+        held = {"pool": pool, "state": QUEUED, "not_before": {"$gte": HELD_FROM, "$lt": before}}
         rows = self._database[JOBS].find(held, {"not_before": 1}).sort("not_before").limit(1)
-        async for row in rows:
-            pool.turn = turn_of(row["not_before"])
-            return True
-        return False
+        return next((turn_of(row["not_before"]) for row in await rows.to_list()), None)
 
     async def _peek(self, pool: _Pool, count: int) -> list[Doc]:
         """Jobs of this turn and the next few, at most so many. Passes no turn."""

@@ -6,7 +6,7 @@ since its last write is lost when it is killed: rates are figures to steer by, n
 
 import asyncio
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Meter:
     def __init__(self, *, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._counts: dict[int, dict[str, Counter[str]]] = {}
+        self._counts: dict[int, dict[str, defaultdict[str, float]]] = {}
         self._busy: defaultdict[str, _Busy] = defaultdict(_Busy)
         #: The pools that this process works for, its threads, and since when they are counted.
         self._present: tuple[Sequence[str], int] | None = None
@@ -135,7 +135,9 @@ class Meter:
 
     def _add(self, pool: str, **counts: float) -> None:
         slot = slot_of(self._clock())
-        self._counts.setdefault(slot, {}).setdefault(pool, Counter()).update(counts)
+        counted = self._counts.setdefault(slot, {}).setdefault(pool, defaultdict(float))
+        for name, count in counts.items():
+            counted[name] += count
         self._wake()
 
     def _wake(self) -> None:
@@ -173,10 +175,12 @@ class Meter:
             self._add(pool, busy_seconds=busy.running * (now - busy.since))
         busy.since = now
 
-    def _keep(self, counts: Mapping[int, Mapping[str, Counter[str]]]) -> None:
+    def _keep(self, counts: Mapping[int, Mapping[str, Mapping[str, float]]]) -> None:
         for slot, pools in counts.items():
             kept = self._counts.setdefault(slot, {})
             for pool, counted in pools.items():
-                kept.setdefault(pool, Counter()).update(counted)
+                into = kept.setdefault(pool, defaultdict(float))
+                for name, count in counted.items():
+                    into[name] += count
         for old in sorted(self._counts)[:-KEPT]:
             del self._counts[old]

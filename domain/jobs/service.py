@@ -96,10 +96,10 @@ class Jobs:
             self._fair.ended([job["_id"]])
             raise
         repeated = stored["_id"] != job["_id"]
-        if repeated and not same_request(stored, job, command):
-            raise IdempotencyKeyReused(key=key)
         if repeated:
             self._fair.ended([job["_id"]])
+            if not same_request(stored, job, command):
+                raise IdempotencyKeyReused(key=key)
         else:
             await self._begin(job, at_once=at_once)
         return Accepted(job_id=stored["_id"], state=stored["state"], replayed=repeated)
@@ -130,14 +130,20 @@ class Jobs:
         at_once = self._fair.admits(job) or not await self._fair.hold(job)
         changes.insert(JOBS, [job], guard=True)
         try:
+            await self._commit(changes, job["_id"])
+        except BaseException:
+            self._fair.ended([job["_id"]])
+            raise
+        await self._begin(job, at_once=at_once)
+        return Accepted(job_id=job["_id"], state=QUEUED, replayed=False)
+
+    async def _commit(self, changes: Changes, job_id: str) -> None:
+        try:
             await changes.commit(self._database)
         except GuardFailed:
             # Its own commit may have been applied, and its answer lost.
-            if await self._database[JOBS].find_one({"_id": job["_id"]}, {"_id": 1}) is None:
-                self._fair.ended([job["_id"]])
+            if await self._database[JOBS].find_one({"_id": job_id}, {"_id": 1}) is None:
                 raise
-        await self._begin(job, at_once=at_once)
-        return Accepted(job_id=job["_id"], state=QUEUED, replayed=False)
 
     async def accepted(
         self, kind: type[Command], *, owner: str, key: str, request: Mapping[str, Any]

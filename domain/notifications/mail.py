@@ -82,6 +82,17 @@ class Post:
         Whoever is killed between the server's 250 and the ledger's note of it makes it come twice. Raises
         MailRefused where the server refused it for good, and TryAgain, with longer and longer pauses.
         """
+        if self._here >= self._settings.connections * (1 + WAITING):
+            so_far = self._so_far(job.failing_since).total_seconds()
+            seconds = min(max(so_far, NO_PLACE), STILL_NO_PLACE)
+            raise TryAgain("enough messages are on their way", seconds=seconds)
+        self._here += 1
+        try:
+            return await self._send(event_id, job)
+        finally:
+            self._here -= 1
+
+    async def _send(self, event_id: str, job: Claimed) -> Doc:
         event = await self._database[EVENTS].find_one({"_id": event_id})
         if event is None:
             raise LookupError(f"there is no event {event_id}")
@@ -97,11 +108,6 @@ class Post:
         return {"sent": event["type"]}
 
     async def _hand_over(self, mailer: Mailer, mail: OutgoingMail, job: Claimed) -> None:
-        if self._here >= self._settings.connections * (1 + WAITING):
-            so_far = self._so_far(job.failing_since).total_seconds()
-            seconds = min(max(so_far, NO_PLACE), STILL_NO_PLACE)
-            raise TryAgain("enough messages are on their way", seconds=seconds)
-        self._here += 1
         try:
             async with self._places:
                 await mailer.send(mail)
@@ -109,8 +115,6 @@ class Post:
             raise MailRefused(reason=str(error)) from error
         except MailAway as error:
             raise TryAgain(str(error), seconds=self._pause(job.failing_since)) from error
-        finally:
-            self._here -= 1
 
     def _pause(self, failing_since: datetime | None) -> float:
         """As long as it has not worked so far, within bounds: that doubles."""

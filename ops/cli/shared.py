@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 import json
+import os
 import re
 import socket
 import sys
@@ -94,7 +95,15 @@ def show(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:
 
 def actor() -> Actor:
     """Who acts, for the audit log: the user of this machine."""
-    return Actor(f"cli:{getpass.getuser()}@{socket.gethostname()}", "cli")
+    return Actor(f"cli:{_user()}@{socket.gethostname()}", "cli")
+
+
+def _user() -> str:
+    """The user's name; the number where there is no name, as in a container of any user's."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def entry(

@@ -4,12 +4,14 @@ The short form; the long one is `make soak`, with the same driver.
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from domain.values import new_id
 from ops.fleet import Fleet
@@ -156,6 +158,34 @@ async def test_while_redis_is_away_orders_flow_and_events_are_told_later(
     # An event leaves the outbox once it is published.
     await town.check_settled()
     assert [each["seq"] for each in await ada.events()] == [1, 2, 3, 4, 5]
+
+
+async def test_a_redis_that_is_emptied_again_and_again_under_load_loses_nothing(town: Town, ada: Person):
+    sku, over = await town.product(100), threading.Event()
+    emptying = asyncio.create_task(asyncio.to_thread(_empty, town.services.settings.redis.url, over))
+    try:
+        orders = await asyncio.gather(*(ada.order({sku: 1}) for _ in range(40)))
+        paid = await ada.pay(orders[0]["id"])
+    finally:
+        over.set()
+    assert await emptying > 1
+    assert {order["state"] for order in orders} == {"reserved"}
+    assert paid["state"] == "succeeded"
+    assert await town.levels(sku) == (60, 39)
+    await town.check_settled()
+    assert [each["seq"] for each in await ada.events()] == list(range(1, 42))
+
+
+def _empty(url: str, over: threading.Event) -> int:
+    """Locks, cache, rate limits, leadership and scripts: all that is in it. How often, until it is over."""
+    times = 0
+    with redis.Redis.from_url(url) as client:
+        while not over.is_set():
+            client.flushdb()
+            client.script_flush()
+            times += 1
+            time.sleep(0.02)
+    return times
 
 
 def ours(server: Server) -> Server:

@@ -16,6 +16,8 @@ from tests.conftest import environment_on
 from tests.e2e.town import Person, Town, open_town, order_of, said
 from tests.factories import eventually
 
+#: What orders need: each process is started twice.
+POOLS = {"orders": 1, "inventory": 1, "notifications": 1}
 #: Customers who order all the time.
 CUSTOMERS = 6
 #: Seconds between two orders of one.
@@ -25,7 +27,8 @@ PAUSE = 0.1
 @pytest.fixture(scope="module")
 async def town(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     environment = {**environment_on(stack), "STOCKYARD_API_WORKERS": "2"}
-    with Fleet(environment, folder=tmp_path_factory.mktemp("rolling"), apis=1) as fleet:
+    folder = tmp_path_factory.mktemp("rolling")
+    with Fleet(environment, folder=folder, apis=1, pools=POOLS) as fleet:
         async with open_town(environment, fleet) as town:
             yield town
 

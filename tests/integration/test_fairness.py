@@ -248,16 +248,15 @@ async def test_what_is_refused_takes_no_share(
         with pytest.raises(IdempotencyKeyReused):
             await shop.submit(owner="ada", key="one", A=2)
 
-    async def away(_: object) -> None:
+    async def away(*_: object) -> None:
         raise AutoReconnect
 
     pay = PayOrder(order_id="1", source="tok_ok")
     with monkeypatch.context() as patch:
-        changes = Changes()
-        patch.setattr(changes, "commit", away)
+        patch.setattr(Changes, "commit", away)
         for each in range(SHARE):
             with pytest.raises(AutoReconnect):
-                await office.jobs.submit_with(changes, pay, owner="ada", key=str(each), request={})
+                await office.jobs.submit_with(Changes(), pay, owner="ada", key=str(each), request={})
     assert (await office.jobs.submit(pay, owner="ada", key="last")).job_id in taken(broker)
     assert len(await orders(shop, "ada", SHARE - 1)) == len(taken(broker))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.audit_log.models import Actor
+from domain.audit_log.models import Actor, Entry
 from domain.audit_log.service import AuditQuery
 from domain.bootstrap import Services
 from domain.changes import Doc
@@ -223,6 +223,23 @@ async def run_bulk(shop: Shop, plan: Plan, key: str = "k") -> Doc:
     return await shop.services.job_desk.bulk.get(accepted.job_id)
 
 
+async def test_an_act_that_is_cut_short_says_so_in_the_audit_log(services: Services):
+    begun = asyncio.Event()
+
+    async def act() -> None:
+        async with services.audit_log.acting(Entry(OPS, "test.act", "test", "t-1")):
+            begun.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(act())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    (entry,) = await services.audit_log.find(AuditQuery(action="test.act"))
+    assert (entry["outcome"], entry["error"]["code"]) == ("failed", "interrupted")
+
+
 async def test_a_group_of_dead_jobs_is_replayed_after_a_look_at_what_would_happen(
     shop: Shop, services: Services
 ):
@@ -289,6 +306,36 @@ async def test_discarded_jobs_are_cancelled_with_a_note_and_stay_so(shop: Shop, 
     for job_id in jobs:
         job = await shop.job(job_id)
         assert (job["state"], job["history"][-1]["note"]) == ("cancelled", "by ops-1: of a test")
+
+
+async def test_a_job_that_died_again_is_not_discarded_by_a_run_from_before(shop: Shop, services: Services):
+    job_id = await dead_job(shop)
+    desk = services.job_desk
+    plan = Plan(DISCARD, Selection(job_ids=(job_id,)), rate=200.0)
+    accepted = await desk.bulk.start(plan, actor=OPS, key="k")
+    later = services.clock() + timedelta(seconds=1)
+    await services.database[JOBS].update_one({"_id": job_id}, {"$set": {"finished_at": later}})
+    await shop.work(accepted.job_id)
+    run = await desk.bulk.get(accepted.job_id)
+    assert (run["done"], run["refused"]) == (0, 1)
+    assert (await shop.job(job_id))["state"] == "dead"
+
+
+async def test_a_run_whose_job_was_cancelled_has_stopped_until_that_is_replayed(
+    shop: Shop, services: Services
+):
+    job_id = await dead_job(shop)
+    desk = services.job_desk
+    plan = Plan(REPLAY, Selection(job_ids=(job_id,)), rate=200.0)
+    accepted = await desk.bulk.start(plan, actor=OPS, key="k")
+    await desk.cancel(accepted.job_id, actor=OPS)
+    (listed,) = await desk.bulk.find()
+    assert (listed["state"], listed["taken"]) == ("stopped", 0)
+    assert listed["ended_at"] is not None
+    await desk.replay(accepted.job_id, actor=OPS)
+    await shop.work(accepted.job_id)
+    assert (await desk.bulk.get(accepted.job_id))["state"] == "done"
+    assert (await shop.job(job_id))["state"] == "queued"
 
 
 async def test_a_stopped_run_takes_no_more(shop: Shop, services: Services):

@@ -139,6 +139,17 @@ async def test_jobs_that_wait_for_long_are_found_with_the_reason(
     assert {each.what for each in (await stuck(services)).values()} == {"job_paused"}
 
 
+async def test_a_replayed_job_waits_since_its_replay(shop: Shop, services: Services, clock: MovableClock):
+    job_id = (await shop.submit(CHAI=1)).job_id
+    await change_job(services, job_id, state="dead", finished_at=services.clock())
+    clock.move(minutes=60)
+    await services.job_desk.replay(job_id, actor=OPS)
+    assert await stuck(services) == {}
+    assert await services.jobs.oldest("orders") == services.clock()
+    clock.move(minutes=6)
+    assert set(await stuck(services)) == {job_id}
+
+
 async def test_a_silent_worker_s_job_is_found_and_taken_back(
     shop: Shop, services: Services, clock: MovableClock
 ):

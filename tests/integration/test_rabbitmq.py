@@ -124,6 +124,14 @@ async def test_one_call_reaches_several_pools(party: Party, pool: str) -> None:
     assert await party.queue.depth(pool) == await party.queue.depth(f"{pool}b") == QueueDepth(3, 0)
 
 
+async def test_what_was_sent_ahead_is_counted_and_purged_with_the_rest(party: Party, pool: str) -> None:
+    ahead = JobMessage(job_id=new_id(), kind="orders.place", pool=pool, express=True)
+    assert await party.queue.publish([*messages(pool, 2), ahead]) == [True] * 3
+    assert await party.queue.depth(pool) == QueueDepth(ready=3, consumers=0)
+    assert await party.queue.purge(pool) == 3
+    assert await party.queue.depth(pool) == QueueDepth(ready=0, consumers=0)
+
+
 async def test_a_queue_that_does_not_exist_has_no_depth(party: Party, pool: str) -> None:
     assert await party.queue.depth(pool) is None
     await party.queue.ping()

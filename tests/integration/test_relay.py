@@ -6,12 +6,15 @@ from datetime import timedelta
 
 import pytest
 
+from domain.audit_log.models import Actor
 from domain.bootstrap import Services
 from domain.errors import TryAgain
 from domain.ports import JobMessage, QueueDepth
 from tests.conftest import MovableClock
 from tests.factories import Shop
 from tests.fakes import FakeJobQueue
+
+OPS = Actor("ops-1", "session:s")
 
 
 class Broker(FakeJobQueue):
@@ -59,6 +62,23 @@ async def test_an_accepted_job_is_sent_and_not_sent_again_until_much_later(
     clock.move(minutes=2)
     assert await office.relay.send_due() == 1
     assert sent(broker) == [job_id]
+
+
+async def test_a_job_sent_ahead_while_the_broker_is_away_is_sent_as_soon_as_it_is_back(
+    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+):
+    job_id = (await shop.submit(A=1)).job_id
+    assert sent(broker) == [job_id]
+    await office.runs.postpone(job_id, ValueError("of a test"))
+    assert await office.jobs.oldest("orders") is None
+    broker.away = True
+    await office.job_desk.expedite(job_id, actor=OPS)
+    await office.drain()
+    broker.away = False
+    assert await office.relay.send_due() == 1
+    assert sent(broker) == [job_id]
+    clock.move(minutes=1)
+    assert (await office.jobs.oldest("orders")) is not None
 
 
 async def test_a_replayed_request_sends_nothing(office: Services, shop: Shop, broker: Broker):

@@ -14,6 +14,7 @@ from domain.changes import Doc
 from domain.errors import StaleRevision
 from domain.events.rules import SHOP, envelope
 from domain.jobs.outcomes import claimed
+from domain.notifications.webhooks import redelivery
 from domain.notifications.webhooks.commands import RedeliverWebhooks, SendWebhook
 from domain.notifications.webhooks.errors import TooManySecrets, TooManyWebhooks, WebhookExists
 from domain.notifications.webhooks.places import PART
@@ -577,7 +578,10 @@ async def test_a_range_has_only_what_happened_in_it(post: Post, clock: MovableCl
 
 
 @pytest.mark.parametrize("owner", [None, SHOP])
-async def test_a_range_may_have_any_bounds(post: Post, clock: MovableClock, owner: str | None):
+async def test_a_range_may_have_any_bounds(
+    post: Post, clock: MovableClock, owner: str | None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(redelivery, "OLDEST", timedelta(hours=1))
     clock.move(days=40)
     endpoint = await post.endpoint(owner, enabled=False)
     await post.happen()

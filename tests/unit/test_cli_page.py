@@ -1,5 +1,6 @@
 """docs/cli.md holds each command, what it is for, and its options, as `--help` has them."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
+from ops.cli import shared
 from ops.cli.main import app
 
 PAGE = (Path(__file__).parents[2] / "docs/cli.md").read_text(encoding="utf-8").partition("## All commands")[2]
@@ -59,3 +61,11 @@ def test_help_is_printed_and_wrong_usage_ends_with_2(name: str):
 
 if __name__ == "__main__":
     print("\n".join(row(name, command) for name, command in COMMANDS.items()))  # noqa: T201
+
+
+def test_somebody_without_a_name_is_known_by_number(monkeypatch: pytest.MonkeyPatch):
+    def nameless() -> str:
+        raise KeyError("uid not found: 10001")
+
+    monkeypatch.setattr("ops.cli.shared.getpass.getuser", nameless)
+    assert shared.actor().id.startswith(f"cli:{os.getuid()}@")

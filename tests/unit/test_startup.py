@@ -132,6 +132,22 @@ def test_a_file_of_settings_that_is_no_text_is_said_in_a_line(tmp_path: Path):
     assert refusal() == ".env cannot be read: is it UTF-8?"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TARGET_WAIT", "0s"),
+        ("TARGET_WAITS", '{"orders": "0s"}'),
+        ("FAIR_SHARE", "-1"),
+        ("FAIR_SHARES", '{"orders": -1}'),
+    ],
+)
+def test_pools_have_targets_and_shares_that_can_be_kept(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(f"STOCKYARD_POOLS_{name}", value)
+    assert refusal().startswith(f"STOCKYARD_POOLS_{name}: ")
+
+
 def test_a_signing_key_may_be_written_in_one_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("STOCKYARD_AUTH_SIGNING_KEY", KEY.replace("\n", r"\n"))
     assert load_settings().deployment.env == "production"

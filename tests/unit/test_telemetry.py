@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from domain.jobs.acceptance import message_of, new_job
 from domain.orders.commands import CancelOrder
 from domain.settings import Settings, Telemetry
 from domain.startup import unusable
-from domain.values import new_id, parse_duration, utcnow
+from domain.values import new_id, utcnow
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 UNSAMPLED = CALLER[:-1] + "0"
@@ -42,7 +43,7 @@ def tracing(*, share: float) -> Iterator[InMemorySpanExporter]:
 
 def job() -> dict[str, Any]:
     command = CancelOrder(order_id=new_id())
-    return new_job(command, owner="o", key="k", now=utcnow(), resend_after=parse_duration("10m"))
+    return new_job(command, owner="o", key="k", now=utcnow(), resend_after=timedelta(minutes=10))
 
 
 def test_a_job_and_every_message_of_it_carry_the_trace_of_the_request(told: InMemorySpanExporter):
