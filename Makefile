@@ -26,6 +26,7 @@ down: setup ## stop what is left of `make up`
 	@$(PYTHON) -m ops.up --down
 
 test: setup ## all tests, on the real stack (PYTEST_ARGS='-k orders')
+	@sh ops/setup.sh browser
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 fmt: setup ## format, and fix what can be fixed

@@ -1,8 +1,10 @@
 #!/bin/sh
-# Makes a checkout ready to run: .venv with exactly what requirements.lock names, and a RabbitMQ.
+# Makes a checkout ready to run: .venv with exactly what requirements.lock names, and a RabbitMQ; called with
+# `browser`, a Chromium as well, for the tests of the console.
 # Safe to repeat; says nothing when there is nothing to do. Needs the network the first time only.
 set -eu
 
+want=${1:-}
 cd "$(dirname "$0")/.."
 venv=.venv
 stamp=$venv/.stockyard
@@ -26,6 +28,14 @@ venv_is_right() {
 rabbitmq_is_here() {
     [ -n "${STOCKYARD_RABBITMQ_URL:-}" ] || [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] ||
         command -v rabbitmq-server >/dev/null 2>&1
+}
+
+browser_is_here() {
+    [ "$want" != browser ] && return
+    for name in chromium chromium-browser google-chrome; do
+        if command -v $name >/dev/null 2>&1; then return; fi
+    done
+    return 1
 }
 
 # Runs a command with its output in the log; on failure shows the end of that output.
@@ -133,11 +143,16 @@ install_rabbitmq() {
     fi
 }
 
-if venv_is_right && rabbitmq_is_here; then exit 0; fi
+install_browser() {
+    apt_install chromium ||
+        say 'no Chromium, which may not be installed here: tests of the console are left out (package: chromium)'
+}
+
+if venv_is_right && rabbitmq_is_here && browser_is_here; then exit 0; fi
 
 mkdir -p .stack
 if [ -z "${STOCKYARD_SETUP_LOCKED:-}" ] && command -v flock >/dev/null 2>&1; then
-    STOCKYARD_SETUP_LOCKED=1 exec flock .stack/setup.lock sh ops/setup.sh
+    STOCKYARD_SETUP_LOCKED=1 exec flock .stack/setup.lock sh ops/setup.sh $want
 fi
 : >"$log"
 if ! venv_is_right; then
@@ -146,4 +161,5 @@ if ! venv_is_right; then
     wanted >$stamp
 fi
 rabbitmq_is_here || install_rabbitmq
+browser_is_here || install_browser
 say 'ready'

@@ -179,10 +179,11 @@ async def _look(operator: Operator, client: Client) -> None:
     except PyMongoError:
         return
     operator.gone = True
-    ui.navigate.to(LOGIN)
+    # The library puts the console's own path before it.
+    ui.navigate.to(LOGIN.removeprefix(HOME))
     await asyncio.sleep(LEAVING)
     if not client.is_deleted:
-        client.delete()
+        client.remove_all_elements()
 
 
 def _menu(current: str) -> None:

@@ -51,7 +51,7 @@ def button(
 ) -> ui.button:
     """A button with words on it."""
     made = ui.button(says, on_click=on_click, icon=icon, color="negative" if danger else "primary")
-    return made.props("no-caps unelevated dense").classes("act")
+    return made.props("no-caps unelevated dense :ripple=false").classes("act")
 
 
 def facts(label: str) -> "Facts":

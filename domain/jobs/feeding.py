@@ -23,6 +23,10 @@ from domain.values import Clock
 SELDOM = 1.0
 #: Seconds between two looks over all turns, for those that a gap parts from the others.
 SEARCH_EVERY = 10.0
+#: The pause after such a look, in times that it took: the local store reads all that waits for it.
+DEARNESS = 20.0
+#: Passed turns that are looked at again with the first that has a job.
+NEAR = 32
 #: Seconds after which nobody gives a turn any more that has been passed; then it is looked at once again.
 LATE = 2.0
 #: Turns without a job after which nobody is taken to wait.
@@ -104,12 +108,15 @@ class Feeder:
         if time.monotonic() < pool.search_at:
             return waits
         upto = pool.passed[0][0] if pool.passed else turn
+        begun = time.monotonic()
         first = await self._first(pool.name, before=turn_at(upto) if waits else NEVER)
+        ended = time.monotonic()
+        pool.search_at = ended + max(SEARCH_EVERY, DEARNESS * (ended - begun))
         if first is None:
-            pool.search_at = time.monotonic() + SEARCH_EVERY
             return waits
         if first < turn:
-            pool.passed.appendleft((first, float("-inf")))
+            again = range(first, min(first + NEAR, upto))
+            pool.passed.extendleft((late, float("-inf")) for late in reversed(again))
         else:
             pool.turn = first
         return True

@@ -31,6 +31,10 @@ HOSTILE = "<img src=x onerror=\"document.title='broken into'\">"
 PATIENCE = 20_000
 PHONE = {"width": 390, "height": 844}
 
+#: The socket is there, and the page's events are heard.
+LIVE = "() => window.did_handshake"
+expect.set_options(timeout=PATIENCE)
+
 pytestmark = [
     pytest.mark.skipif(
         CHROMIUM is None and "CI" not in os.environ,
@@ -77,7 +81,7 @@ class Console:
 
     async def go(self, page: Page, path: str) -> None:
         await page.goto(f"{self.url}{path}")
-        await expect(page.get_by_text("Times are UTC.")).to_be_visible()
+        await page.wait_for_function(LIVE)
 
     def _note(self, what: str) -> None:
         self.wrong.append(what)
@@ -132,6 +136,7 @@ async def _log_in(console: Console, email: str, *, to: str) -> Page:
     await page.get_by_label("Password").fill(PASSWORD)
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(f"{console.url}{to}")
+    await page.wait_for_function(LIVE)
     console.kept = console.kept or await page.context.storage_state()
     return page
 
@@ -229,6 +234,7 @@ async def test_many_dead_jobs_are_tried_and_discarded_and_the_keyboard_is_enough
     await page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
     await expect(dialog.get_by_text("3 jobs would be taken")).to_be_visible()
+    await expect(dialog.get_by_label("Why")).to_be_focused()
     for _ in range(8):
         await page.keyboard.press("Tab")
         assert await page.evaluate("!document.querySelector('.content').contains(document.activeElement)")
@@ -238,7 +244,7 @@ async def test_many_dead_jobs_are_tried_and_discarded_and_the_keyboard_is_enough
     await page.keyboard.press("Enter")
     await dialog.get_by_role("button", name="Discard", exact=True).click()
     await expect(dialog.get_by_text("Say why")).to_be_visible()
-    assert not (await _axe(page)), "the dialog"
+    assert not await _axe(page)
     await dialog.get_by_label("Why").fill(HOSTILE)
     await page.keyboard.press("Enter")
     run = table(page, "Bulk runs").get_by_role("row").filter(has_text="discard 3")

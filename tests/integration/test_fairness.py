@@ -39,6 +39,7 @@ def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(feeding, "SELDOM", 0.0)
     monkeypatch.setattr(feeding, "LATE", 0.0)
     monkeypatch.setattr(feeding, "SEARCH_EVERY", 0.0)
+    monkeypatch.setattr(feeding, "DEARNESS", 0.0)
     monkeypatch.setattr("domain.jobs.fairness.FRESH", 0.0)
     return Settings()
 
