@@ -1,7 +1,7 @@
 """The whole platform on this machine until Ctrl-C: `python -m ops.up [--reload | --down]`.
 
-The stack `dev`, one API, a worker per pool, a scheduler and the console; a sample catalogue and two sample accounts where
-there are none. A process that dies is started again. `--down` stops what a killed run has left.
+The stack `dev`, one API, a worker per pool, a scheduler and the console; a sample catalogue and two sample
+accounts where there are none. A process that dies is started again. `--down` stops what a killed run left.
 """
 
 import argparse

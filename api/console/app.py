@@ -1,5 +1,6 @@
 """The console's app: the doors, and behind them the live pages."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from starlette.routing import Route
 from api.console import doors, pages
 from api.console.reads import Reads
 from api.middleware import BodyLimit
+from api.routes.health import ESSENTIAL, PATIENCE
 from domain.bootstrap import open_services
 from domain.observe import logger
 from domain.settings import Settings
@@ -30,7 +32,7 @@ def create_console(settings: Settings | None = None) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        routes=[Route("/healthz", _alive, methods=["GET"]), *doors.routes()],
+        routes=[Route("/healthz", _alive), Route("/readyz", _ready), *doors.routes()],
         lifespan=partial(_lifespan, settings=settings),
     )
     pages.register()
@@ -72,3 +74,13 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
 
 async def _alive(_: Request) -> Response:
     return PlainTextResponse("ok")
+
+
+async def _ready(request: Request) -> Response:
+    """503 while the store is away: nothing could be shown."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await request.app.state.services.pings[ESSENTIAL]()
+    except Exception:  # noqa: BLE001 - whatever it is, the store does not answer
+        return PlainTextResponse("the store is away", 503)
+    return PlainTextResponse("ready")

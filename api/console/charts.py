@@ -67,6 +67,7 @@ def _options() -> dict[str, Any]:
         "legend": {"top": 0, "textStyle": letters, "icon": "roundRect", "itemHeight": 4},
         "tooltip": {"trigger": "axis", "renderMode": "richText"},
         "xAxis": {"type": "time", "axisLabel": {**letters, "hideOverlap": True, "formatter": "{HH}:{mm}"}},
-        "yAxis": {"type": "value", "min": 0, "axisLabel": letters, "splitLine": {"lineStyle": {"color": "#80808033"}}},
+        "yAxis": {"type": "value", "min": 0, "axisLabel": letters,
+        "splitLine": {"lineStyle": {"color": "#80808033"}}},
         "series": [],
     }  # fmt: skip

@@ -47,7 +47,8 @@ HEADERS = (
 
 #: What browsers show beside the page's name.
 ICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#1d4f91"/>'
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
+    '<rect width="32" height="32" rx="6" fill="#1d4f91"/>'
     '<path d="M6 24V12l10-6 10 6v12h-5v-9H11v9z" fill="#fff"/></svg>'
 )
 
@@ -226,7 +227,7 @@ def _acts(connection: HTTPConnection) -> bool:
 
 
 def _foreign(connection: HTTPConnection) -> bool:
-    """Whether another site's page sent it: also one of this machine's other ports, which browsers call the same site."""
+    """Whether another site's page sent it. To browsers, this machine's other ports are the same site."""
     headers = connection.headers
     if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         return True

@@ -1,4 +1,4 @@
-"""What every page has around it: who looks, the way to the other pages, the theme, and the reads that recur."""
+"""What every page has around it: who looks, the way to other pages, the theme, and reads that recur."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -136,12 +136,13 @@ async def frame(request: Request, title: str) -> AsyncIterator[Operator]:
     ui.colors(primary="#1d4f91", negative="#b3261e", positive="#1b6e3c", warning="#8a5a00")
     skip = text("a", "Skip to the page", "skip")
     skip.props["href"] = "#content"
-    with ui.left_drawer(value=None, bordered=True).props(
-        'width=210 breakpoint=900 role="navigation" aria-label="Pages"'
+    with ui.left_drawer(value=False, bordered=True).props(
+        'width=210 breakpoint=900 show-if-above role="navigation" aria-label="Pages"'
     ) as menu:
         _menu(title)
     with ui.header().classes("items-center header"):
-        ui.button(icon="menu", on_click=menu.toggle).props('flat color=white aria-label="Menu" dense')
+        toggle = ui.button(icon="menu", on_click=lambda: menu.run_method("toggle"))
+        toggle.props('flat color=white aria-label="Menu" dense')
         text("span", "Stockyard", "brand")
         ui.space()
         _theme()

@@ -8,8 +8,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # it has no types
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    ViewportSize,
+    async_playwright,
+    expect,
+)
 
 from api.console.frame import MENU
 from domain.jobs.models import JOBS
@@ -29,7 +37,7 @@ ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking",
 HOSTILE = "<img src=x onerror=\"document.title='broken into'\">"
 #: Milliseconds that a page has to show what became of something.
 PATIENCE = 20_000
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 #: The socket is there, and the page's events are heard.
 LIVE = "() => window.did_handshake"
@@ -159,9 +167,11 @@ async def dead(town: Town, order_id: str, fault: str) -> str:
     command = CancelOrder(order_id=order_id, reason=HOSTILE)
     await town.collection(JOBS).insert_one({
         "_id": job_id, "kind": command.kind, "pool": "orders", "owner": order["account_id"], "key": job_id,
-        "fingerprint": "", "payload": command.model_dump(mode="json"), "version": 1, "state": "dead", "attempts": 5,
+        "fingerprint": "", "payload": command.model_dump(mode="json"), "version": 1, "state": "dead",
+        "attempts": 5,
         "created_at": now, "dispatched_at": now, "not_before": now, "started_at": now, "finished_at": now,
-        "error": {"code": "internal", "message": "The platform failed at this.", "detail": {}, "fault": fault},
+        "error": {"code": "internal", "message": "The platform failed at this.", "detail": {},
+        "fault": fault},
         "history": [{"state": "queued", "at": now, "note": None}], "request_id": "r-1", "subject": order_id,
     })  # fmt: skip
     return job_id
@@ -357,7 +367,7 @@ async def _axe(page: Page) -> list[str]:
     """What keeps people out, of the grave kinds."""
     found = await Axe().run(page)
     return [
-        f"{each['id']}: {each['nodes'][0]['html']}"
+        f"{each['id']}: {each['nodes'][0]['html']}: {each['nodes'][0]['failureSummary']}"
         for each in found.response["violations"]
         if each["impact"] in {"serious", "critical"}
     ]

@@ -17,7 +17,15 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
-OURS = ("api", "console", "worker-orders", "worker-inventory", "worker-notifications", "worker-media", "scheduler")
+OURS = (
+    "api",
+    "console",
+    "worker-orders",
+    "worker-inventory",
+    "worker-notifications",
+    "worker-media",
+    "scheduler",
+)
 #: Behind a profile.
 METRICS = ("prometheus", "grafana")
 SERVERS = {"mongo": "mongo:8", "redis": "redis:8", "rabbitmq": "rabbitmq:4", "s3": "chrislusf/seaweedfs"}
@@ -53,7 +61,12 @@ def test_a_process_waits_for_healthy_servers_and_is_given_time_to_stop(name):
 
 
 def test_only_what_clients_call_has_a_port_so_pools_can_be_scaled():
-    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api", "console", "s3", "grafana"}
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {
+        "api",
+        "console",
+        "s3",
+        "grafana",
+    }
     # Nobody logs in there: it is for this machine.
     assert SERVICES["grafana"]["ports"] == ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"]
     assert SERVICES["s3"]["ports"] == ["127.0.0.1:${S3_PORT:-8333}:8333"]

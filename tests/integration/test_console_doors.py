@@ -72,9 +72,12 @@ class Console:
         given = headers | _cookie(shown) | {"host": HOST, "connection": "upgrade", "upgrade": "websocket"}
         sent: list[dict[str, Any]] = []
         scope = {
-            "type": "websocket", "asgi": {"version": "3.0"}, "scheme": "ws", "path": SOCKET, "raw_path": SOCKET.encode(),
-            "query_string": b"EIO=4&transport=websocket", "root_path": "", "client": ("127.0.0.1", 1), "subprotocols": [],
-            "headers": [(name.encode(), value.encode()) for name, value in given.items()], "server": (HOST, 80),
+            "type": "websocket", "asgi": {"version": "3.0"}, "scheme": "ws", "path": SOCKET,
+            "raw_path": SOCKET.encode(),
+            "query_string": b"EIO=4&transport=websocket", "root_path": "", "client": ("127.0.0.1", 1),
+            "subprotocols": [],
+            "headers": [(name.encode(), value.encode()) for name, value in given.items()], "server": (HOST,
+            80),
             "extensions": {"websocket.http.response": {}},
         }  # fmt: skip
         hails = iter([{"type": "websocket.connect"}])
@@ -160,7 +163,8 @@ async def test_the_pass_is_out_of_reach_of_scripts_and_of_other_sites(
 
 @pytest.mark.parametrize(
     "to",
-    ["https://evil.example/ops", "//evil.example/ops", "/\\evil.example", "/ops\\@evil.example", "javascript:alert(1)",
+    ["https://evil.example/ops", "//evil.example/ops", "/\\evil.example", "/ops\\@evil.example",
+     "javascript:alert(1)",
      "/v1/jobs", "/opsy", "http://[", "/ops/" + "a" * 3000, ""],
 )  # fmt: skip
 async def test_the_way_back_leads_nowhere_else(console: Console, to: str):
@@ -207,7 +211,8 @@ async def test_a_form_of_another_site_is_refused(console: Console, staff: tuple[
 async def test_a_pass_that_we_did_not_sign_opens_nothing(console: Console):
     shown = console.shown(console.staff())
     head, body, signature = shown.split(".")
-    for forged in ("", "x", "a.b.c", f"{head}.{body}.", f"{head}.{body}.{signature[::-1]}", f"{head}.{body}x.{signature}",
+    for forged in ("", "x", "a.b.c", f"{head}.{body}.", f"{head}.{body}.{signature[::-1]}",
+    f"{head}.{body}x.{signature}",
                    "e30.e30.e30", "a" * 10_000):  # fmt: skip
         assert (await console.get("/ops", forged)).status_code == 303, forged
         assert (await console.socket(forged))[1] == 401, forged
@@ -264,7 +269,7 @@ async def test_tokens_of_the_api_and_passes_are_not_taken_for_each_other(console
 
 
 async def test_nothing_of_the_shop_s_is_among_what_anybody_may_have(console: Console):
-    assert (await console.get("/healthz")).status_code == 200
+    assert [(await console.get(path)).status_code for path in ("/healthz", "/readyz")] == [200, 200]
     icon = await console.get("/favicon.ico")
     assert (icon.status_code, icon.headers["content-type"]) == (200, "image/svg+xml")
     assert (await console.get("/ops/_nicegui/../jobs")).status_code == 303

@@ -69,10 +69,12 @@ def _position(before: str) -> Position | None:
 
 def _row(entry: Mapping[str, Any], names: Mapping[str, str]) -> Row:
     facts = {name: entry[name] for name in ("before", "after", "error") if entry[name]}
+    told = [f"{name}: {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in facts.items()]
     row = {
         "id": entry["id"], "at": moment(entry["at"]), "actor": names[entry["actor"]],
         "actor_to": path("/audit", {"actor": entry["actor"]}), "action": entry["action"],
-        "thing": f"{entry['thing']} {entry['thing_id']}", "outcome": entry["outcome"], "reason": entry["reason"] or "",
-        "facts": "; ".join(f"{name}: {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in facts.items()),
+        "thing": f"{entry['thing']} {entry['thing_id']}", "outcome": entry["outcome"],
+        "reason": entry["reason"] or "",
+        "facts": "; ".join(told),
     }  # fmt: skip
     return row | ({"thing_to": path(f"/jobs/{entry['thing_id']}")} if entry["thing"] == "job" else {})

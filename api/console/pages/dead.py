@@ -37,11 +37,14 @@ ACTIONS: dict[str, tuple[BulkAction, str, str]] = {
 #: Why a job is not taken.
 REFUSED = {"unknown_kind": "no process knows their kind", "job_not_dead": "they are dead no more"}
 GROUPS = (
-    Column("kind", "Kind", "named"), Column("code", "Code", "name"), Column("text", "Error"), Column("count", "Jobs", "number"),
-    Column("first", "First died", "when"), Column("last", "Last died", "when"), Column("sample", "The last", "code"),
+    Column("kind", "Kind", "named"), Column("code", "Code", "name"), Column("text", "Error"),
+    Column("count", "Jobs", "number"),
+    Column("first", "First died", "when"), Column("last", "Last died", "when"), Column("sample", "The last",
+    "code"),
 )  # fmt: skip
 RUNS = (
-    Column("action", "Bulk run", "named"), Column("state", "State", "state"), Column("done", "Done", "number"),
+    Column("action", "Bulk run", "named"), Column("state", "State", "state"), Column("done", "Done",
+    "number"),
     Column("refused", "Refused", "number"), Column("rate", "Rate", "number"), Column("at", "Begun", "when"),
     Column("by", "By", "name"), Column("reason", "Why"),
 )  # fmt: skip
@@ -99,8 +102,10 @@ def _group(group: Mapping[str, Any], operator: Operator) -> Row:
 def _run(run: Mapping[str, Any], operator: Operator, names: Mapping[str, str]) -> Row:
     at_work = run["state"] in {"queued", "running"}
     return {
-        "id": run["id"], "action": f"{run['action']} {run['size']:,}", "action_to": path(f"/jobs/{run['id']}"),
-        "state": run["state"], "done": f"{run['done']:,} of {run['size']:,}", "refused": f"{run['refused']:,}",
+        "id": run["id"], "action": f"{run['action']} {run['size']:,}",
+        "action_to": path(f"/jobs/{run['id']}"),
+        "state": run["state"], "done": f"{run['done']:,} of {run['size']:,}",
+        "refused": f"{run['refused']:,}",
         "rate": f"{run['rate']:g}/s", "at": ago(run["created_at"], operator.now), "by": names[run["actor"]],
         "reason": run["reason"] or "", "acts": "stop" if at_work and not run["stop_by"] else "",
         "named": f"{run['action']} of {run['size']} jobs",

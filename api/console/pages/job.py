@@ -17,7 +17,8 @@ from domain.audit_log.models import Actor
 from domain.jobs.rules import DEAD, QUEUED, REPLAYABLE
 
 RUNS = (
-    Column("number", "Run", "number"), Column("outcome", "Outcome", "state"), Column("started", "Began", "when"),
+    Column("number", "Run", "number"), Column("outcome", "Outcome", "state"), Column("started", "Began",
+    "when"),
     Column("ended", "Ended", "when"), Column("worker", "Worker", "code"), Column("batch", "Batch", "code"),
     Column("error", "Error"),
 )  # fmt: skip
@@ -118,9 +119,11 @@ def _facts(operator: Operator, job: Mapping[str, Any]) -> list[tuple[str, str, s
         ("Pool", job["pool"]), ("Runs", str(job["attempts"])), ("Progress", _short(job["progress"])),
         ("Result", _short(job["result"])), ("Accepted", _when(job["created_at"], now)),
         ("Sent", sent),
-        ("Waited", _ms(times["waited_ms"])), ("Ran", _ms(times["ran_ms"])), ("In all", _ms(times["total_ms"])),
+        ("Waited", _ms(times["waited_ms"])), ("Ran", _ms(times["ran_ms"])), ("In all",
+        _ms(times["total_ms"])),
         ("Not before", moment(job["not_before"])), ("Lease until", moment(job["lease_until"])),
-        ("Failing since", moment(job["failing_since"])), ("Key", job["key"]), ("Request", job["request_id"] or "-"),
+        ("Failing since", moment(job["failing_since"])), ("Key", job["key"]), ("Request",
+        job["request_id"] or "-"),
     ]  # fmt: skip
     first: list[tuple[str, str, str | None]] = [
         ("Id", job["id"], None),
@@ -143,8 +146,10 @@ def _error(error: Mapping[str, Any] | None) -> str:
 def _run(number: int, run: Mapping[str, Any]) -> Row:
     return {
         "id": number, "number": str(number), "outcome": run["outcome"] or "running",
-        "started": moment(run["started_at"]), "ended": moment(run["ended_at"]), "worker": run["worker"] or "-",
-        "batch": plain(run["batch"]) if run["batch"] else "-", "error": run_error(run["error"]) or run["note"] or "",
+        "started": moment(run["started_at"]), "ended": moment(run["ended_at"]),
+        "worker": run["worker"] or "-",
+        "batch": plain(run["batch"]) if run["batch"] else "-",
+        "error": run_error(run["error"]) or run["note"] or "",
     }  # fmt: skip
 
 

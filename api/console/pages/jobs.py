@@ -29,7 +29,8 @@ FIELDS = ("find", "state", "kind", "pool", "owner", "text", "since", "before")
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 COLUMNS = (
     Column("id", "Job", "code"), Column("kind", "Kind", "name"), Column("state", "State", "state"),
-    Column("owner", "Owner", "code"), Column("subject", "About", "code"), Column("attempts", "Runs", "number"),
+    Column("owner", "Owner", "code"), Column("subject", "About", "code"), Column("attempts", "Runs",
+    "number"),
     Column("at", "Accepted", "when"), Column("error", "Error"),
 )  # fmt: skip
 

@@ -121,7 +121,8 @@ def _finding(found: Stuck, operator: Operator) -> Row:
     if found.thing == "hold" and found.subject:
         target = path(f"/orders/{found.subject}")
     row = {
-        "id": f"{found.what}:{found.id}", "what": f"{found.kind or found.thing}", "thing": found.id, "thing_to": target,
+        "id": f"{found.what}:{found.id}", "what": f"{found.kind or found.thing}", "thing": found.id,
+        "thing_to": target,
         "says": found.says, "for": span((operator.now - found.since).total_seconds()),
         "acts": found.repair or "", "named": f"{found.thing} {found.id}",
     }  # fmt: skip

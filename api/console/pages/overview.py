@@ -1,5 +1,6 @@
 """The overview: what needs attention, in words; how the pools are doing; the last hour."""
 
+import re
 from collections.abc import Sequence
 
 from nicegui import ui
@@ -13,15 +14,22 @@ from api.console.words import count, many, share, span
 from domain.control.status import Health
 from domain.jobs.pool_reports import PoolReport
 
+LEGEND = (
+    "Rates and run times (mean and p95) are of the last minute. "
+    "Wanted: workers that keep the pool's target wait."
+)
+#: Who acted, as sentences name them.
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: A minute ends but once.
 MINUTE_FRESH = 15.0
 COLUMNS = (
-    Column("pool", "Pool", "named"), Column("depth", "Waiting", "number"), Column("oldest", "Oldest", "number"),
+    Column("pool", "Pool", "named"), Column("depth", "Waiting", "number"), Column("oldest", "Oldest",
+    "number"),
     Column("arrivals", "Arrive/s", "number"), Column("completions", "Done/s", "number"),
-    Column("mean", "Mean run", "number"), Column("p95", "p95 run", "number"),
+    Column("mean", "Mean", "number"), Column("p95", "p95", "number"),
     Column("drain", "Drained in", "number"), Column("workers", "Workers", "number"),
     Column("wanted", "Wanted", "number"), Column("busy", "Busy", "number"),
-    Column("in_flight", "In hand", "number"), Column("faults", "Failures/min", "number"),
+    Column("in_flight", "In hand", "number"), Column("faults", "Fails/min", "number"),
 )  # fmt: skip
 
 
@@ -33,7 +41,9 @@ async def overview(request: Request) -> None:
         attention = Lines("What needs attention", empty="Nothing: all is well.", live=True)
         heading("Pools")
         pools = Table("Pools", COLUMNS, empty="There are no pools.")
-        note("Rates and run times are of the last minute. Wanted: workers that keep the pool's target wait.")
+        note(
+            "Rates and run times (mean and p95) are of the last minute. Wanted: workers that keep the pool's target wait."
+        )
         heading("The last hour")
         with ui.element("div").classes("charts"):
             charts = [
@@ -48,7 +58,9 @@ async def overview(request: Request) -> None:
         async def now() -> None:
             reports = await operator.reads.read("pools", operator.services.pools.look)
             health = await operator.reads.read("status", operator.services.control.status.look, fresh=4.0)
-            attention.show(attention_of(health, reports))
+            lines = attention_of(health, reports)
+            names = await operator.names(_ID.findall(" ".join(lines)))
+            attention.show([_ID.sub(lambda found: names[found[0]], line) for line in lines])
             pools.show([_row(report) for report in reports])
             facts.show(*_facts(health))
 

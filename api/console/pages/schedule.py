@@ -59,7 +59,8 @@ def _row(seen: EntrySeen, operator: Operator) -> Row:
     state = "failing" if entry["failing"] else "overdue" if overdue else "ok"
     return {
         "id": entry["name"], "title": entry["title"], "state": state, "every": span(entry["every_ms"] / 1000),
-        "last": ago(last.get("at"), now), "took": span(last["ms"] / 1000) if last.get("ms") is not None else "-",
+        "last": ago(last.get("at"), now),
+        "took": span(last["ms"] / 1000) if last.get("ms") is not None else "-",
         "result": _result(last),
         "did": f"{did['result']} at {moment(did['at'])}" if did else "-", "next": ago(entry["next_at"], now),
         "acts": "run", "named": entry["title"],

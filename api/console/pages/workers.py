@@ -17,12 +17,15 @@ from domain.control.rules import WORKER
 
 PROCESSES = (
     Column("who", "Process", "named"), Column("state", "State", "state"), Column("pools", "Pools", "name"),
-    Column("threads", "Threads", "number"), Column("jobs", "Jobs in hand"), Column("memory", "Memory", "number"),
+    Column("threads", "Threads", "number"), Column("jobs", "Jobs in hand"), Column("memory", "Memory",
+    "number"),
     Column("up", "Started", "when"), Column("version", "Version", "name"), Column("why", "Told to"),
 )  # fmt: skip
 QUEUES = (
-    Column("pool", "Queue", "named"), Column("state", "State", "state"), Column("ready", "In RabbitMQ", "number"),
-    Column("oldest", "Oldest", "when"), Column("workers", "Workers", "number"), Column("in_hand", "In hand", "number"),
+    Column("pool", "Queue", "named"), Column("state", "State", "state"), Column("ready", "In RabbitMQ",
+    "number"),
+    Column("oldest", "Oldest", "when"), Column("workers", "Workers", "number"), Column("in_hand", "In hand",
+    "number"),
     Column("why", "Told to"),
 )  # fmt: skip
 #: What the buttons do, and what will happen.
@@ -36,7 +39,7 @@ ACTS = {
     "resume": ("Resume", "Workers take the pool's jobs again."),
     "purge": (
         "Purge",
-        "Jobs that wait and were never begun are cancelled, up to 1,000 at a time. Only a replay brings one back.",
+        "What waits and was never begun is cancelled, up to 1,000 jobs at once. A replay brings one back.",
     ),
 }
 
@@ -47,7 +50,8 @@ async def workers(request: Request) -> None:
     async with frame(request, "Workers") as operator:
         heading("Processes")
         processes = Table(
-            "Processes", PROCESSES, empty="No process has told of itself.", buttons=_buttons(operator, "drain", "undrain"),
+            "Processes", PROCESSES, empty="No process has told of itself.", buttons=_buttons(operator,
+            "drain", "undrain"),
             on_act=lambda name, row: _drain(operator, name, row),
         )  # fmt: skip
         heading("Queues")
@@ -80,10 +84,12 @@ def _process(process: Mapping[str, Any], operator: Operator, names: Mapping[str,
     leads = ", leads" if process["leads"] else ""
     return {
         "id": process["id"], "who": f"{process['role']} {process['pid']} on {process['host']}{leads}",
-        "state": process["state"], "pools": ", ".join(process["pools"]) or "-", "threads": str(process["threads"] or "-"),
+        "state": process["state"], "pools": ", ".join(process["pools"]) or "-",
+        "threads": str(process["threads"] or "-"),
         "jobs": ", ".join(jobs[:5]) + (f" and {len(jobs) - 5} more" if len(jobs) > 5 else "") or "-",  # noqa: PLR2004
         "memory": size(process["memory_bytes"]), "up": ago(process["started_at"], operator.now),
-        "version": process["version"], "why": _order(drain, names), "named": f"{process['role']} {process['pid']}",
+        "version": process["version"], "why": _order(drain, names),
+        "named": f"{process['role']} {process['pid']}",
         "acts": possible if process["role"] == WORKER else "",
     }  # fmt: skip
 
