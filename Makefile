@@ -46,6 +46,7 @@ bench: setup ## measure this machine, print a table and one JSON line
 
 soak: setup ## the long run: any journey against the books, 50,000 orders, a shop under faults
 	@HYPOTHESIS_PROFILE=soak $(PYTHON) -m pytest tests/e2e/test_books.py tests/e2e/test_contract.py
+	@$(PYTHON) -m pytest -m long
 	@$(PYTHON) -m ops.soak
 
 lock: setup ## pin the newest versions that pyproject.toml allows

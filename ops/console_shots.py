@@ -37,7 +37,7 @@ from ops.stack import Stack
 FOLDER = Path("docs/img")
 SIZE: ViewportSize = {"width": 1280, "height": 860}
 PHONE: ViewportSize = {"width": 390, "height": 844}
-COLOURS = 64
+COLOURS = 200
 ADDRESS = Address(name="Ada", line1="1 Dock Road", city="Leith", country="GB")
 FAULTS = ("TimeoutError: the provider did not answer in 10 s", "KeyError: 'tax'")
 EMAIL, PASSWORD = "ops@example.com", "a long walk along the docks"

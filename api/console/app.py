@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
+from nicegui import app as library
 from nicegui import ui
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -47,6 +48,8 @@ def create_console(settings: Settings | None = None) -> FastAPI:
         reconnect_timeout=RECONNECT,
         show_welcome_message=False,
     )
+    # A bar that runs along the top with each request has no name, and tells nothing.
+    library.config.quasar_config["loadingBar"]["skipHijack"] = True
     app.add_middleware(doors.Doors)
     app.add_middleware(BodyLimit, limit=settings.api.max_body_bytes, files={})
     return app

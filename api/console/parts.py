@@ -46,12 +46,11 @@ def state(says: str) -> TextElement:
     return text("span", says, f"state state-{says}")
 
 
-def button(
-    says: str, on_click: Callable[[], Any], *, icon: str | None = None, danger: bool = False
-) -> ui.button:
+def button(says: str, on_click: Callable[[], Any], *, danger: bool = False) -> TextElement:
     """A button with words on it."""
-    made = ui.button(says, on_click=on_click, icon=icon, color="negative" if danger else "primary")
-    return made.props("no-caps unelevated dense :ripple=false").classes("act")
+    made = text("button", says, "go danger" if danger else "go").on("click", on_click)
+    made.props["type"] = "button"
+    return made
 
 
 def facts(label: str) -> "Facts":

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from domain.values import new_id
 from ops import books
 from ops.backup import create, restore
@@ -18,6 +20,7 @@ from tests.factories import eventually
 CUSTOMERS = 6
 
 
+@pytest.mark.long
 async def test_orders_flow_through_a_backup_and_end_after_a_restore(
     stack: Stack, tmp_path: Path, fleet_of: Callable[..., Fleet]
 ):

@@ -31,7 +31,7 @@ CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
 ]  # fmt: skip
 #: Requests for each operation and way of making them.
-EXAMPLES = 100 if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else 5
+EXAMPLES = 100 if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else 3
 #: Streams end when their client goes away.
 ENDLESS = {"/v1/stream"}
 METHODS = {"get", "put", "post", "delete", "patch"}

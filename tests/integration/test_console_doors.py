@@ -1,5 +1,6 @@
 """Every way into the console and out of it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -275,6 +276,26 @@ async def test_nothing_of_the_shop_s_is_among_what_anybody_may_have(console: Con
     assert (await console.get("/ops/_nicegui/../jobs")).status_code == 303
     assert (await console.get("/ops/_nicegui/%2e%2e/jobs")).status_code in {303, 404}
     assert (await console.get("/")).headers["location"] == "/ops"
+
+
+async def test_while_the_store_is_away_nobody_comes_in_and_nobody_is_sent_out(console: Console, stack: Stack):
+    if not stack.mongo.managed:
+        pytest.skip("MongoDB comes from the environment: it is not ours to stop")
+    shown = console.shown(console.staff())
+    await asyncio.to_thread(stack.mongo.kill)
+    try:
+        away = await console.get("/ops/", shown)
+        assert (away.status_code, away.headers["retry-after"]) == (503, "2")
+        assert (await console.socket(shown))[1] == 503
+        assert (await console.log_in("ops@example.com")).status_code == 503
+        assert "set-cookie" not in (await console.post("/ops/renew", shown)).headers
+    finally:
+        await asyncio.to_thread(stack.mongo.start)
+    await eventually(lambda: _opens(console, shown), within=30)
+
+
+async def _opens(console: Console, shown: str) -> bool:
+    return (await console.get("/ops/", shown)).status_code == 200
 
 
 async def test_a_body_is_bounded(console: Console):

@@ -41,9 +41,7 @@ async def overview(request: Request) -> None:
         attention = Lines("What needs attention", empty="Nothing: all is well.", live=True)
         heading("Pools")
         pools = Table("Pools", COLUMNS, empty="There are no pools.")
-        note(
-            "Rates and run times (mean and p95) are of the last minute. Wanted: workers that keep the pool's target wait."
-        )
+        note(LEGEND)
         heading("The last hour")
         with ui.element("div").classes("charts"):
             charts = [

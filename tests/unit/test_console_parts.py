@@ -1,0 +1,109 @@
+"""What the console's pages are made of, without a browser."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pymongo.errors import ServerSelectionTimeoutError
+
+from api.console import reads
+from api.console.parts import path
+from api.console.reads import Reads
+from api.console.words import AWAY, REFUSALS, ago, count, error_line, moment, money, plain, span, told
+from domain.errors import Conflict, JobNotReplayable, NotFound, TryAgain
+
+NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+
+
+class Source:
+    """Something to be read, which counts how often it was."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.fails = False
+
+    async def __call__(self) -> int:
+        self.read += 1
+        await asyncio.sleep(0)
+        if self.fails:
+            raise ServerSelectionTimeoutError
+        return self.read
+
+
+async def test_twenty_open_pages_read_once():
+    shared, source = Reads(), Source()
+    found = await asyncio.gather(*(shared.read("pools", source) for _ in range(20)))
+    assert (set(found), source.read) == ({1}, 1)
+    assert await shared.read("pools", source) == 1
+    assert await shared.read("others", source) == 2
+
+
+async def test_what_was_read_is_forgotten_in_time_and_once_something_was_done():
+    shared, source = Reads(), Source()
+    assert await shared.read("pools", source, fresh=0.0) == 1
+    await asyncio.sleep(0.05)
+    assert await shared.read("pools", source, fresh=60.0) == 2
+    assert await shared.read("pools", source, fresh=60.0) == 2
+    shared.forget()
+    assert await shared.read("pools", source) == 3
+
+
+async def test_a_read_that_fails_is_kept_for_nobody():
+    shared, source = Reads(), Source()
+    source.fails = True
+    with pytest.raises(ServerSelectionTimeoutError):
+        await shared.read("pools", source)
+    source.fails = False
+    assert await shared.read("pools", source) == 2
+
+
+async def test_reads_of_many_names_do_not_pile_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reads, "MOST", 10)
+    shared, source = Reads(), Source()
+    for name in range(100):
+        await shared.read(name, source, fresh=-1.0)
+    assert len(shared._kept) <= 11
+
+
+def test_times_are_told_as_people_say_them():
+    assert moment("2026-11-22T10:00:00.123Z") == "2026-11-22 10:00:00"
+    assert moment(None) == "-"
+    assert ago(NOW - timedelta(minutes=3), NOW) == "3 min ago"
+    assert ago(NOW + timedelta(seconds=40), NOW) == "in 40 s"
+    assert ago(NOW, NOW) == "now"
+    assert [span(each) for each in (None, 0.0, 0.0004, 0.25, 40.0, 840.0)] == [
+        "-",
+        "0 s",
+        "1 ms",
+        "250 ms",
+        "40 s",
+        "14 min",
+    ]
+
+
+def test_amounts_are_told_as_people_read_them():
+    assert [count(each) for each in (None, 0, 0.0, 1234, 1.654)] == ["-", "0", "0", "1,234", "1.65"]
+    assert [money(1050, "USD"), money(1050, "JPY"), money(None, "USD")] == ["10.50 USD", "1,050 JPY", "-"]
+    assert plain({"id": "b", "size": 3}) == "b (size 3)"
+
+
+def test_refusals_are_told_in_words():
+    assert told(JobNotReplayable(job="j", state="queued")).endswith("This one is queued.")
+    assert told(NotFound(job="j")) == REFUSALS["not_found"]
+    assert told(Conflict(reason="no dead job is to be taken")).endswith("No dead job is to be taken.")
+    assert told(ServerSelectionTimeoutError()) == AWAY
+    assert told(TryAgain("x")) == "Others did the same just now. Try it again."
+    assert told(ValueError("secret")) == "Something broke: the console's log has it."
+
+
+def test_of_a_trace_the_last_line_is_shown():
+    fault = 'Traceback\n  File "x"\nKeyError: 1\n'
+    assert error_line({"code": "internal", "message": "m", "fault": fault}) == "internal: KeyError: 1"
+    assert error_line(None) == ""
+
+
+def test_an_address_keeps_what_is_asked_and_nothing_else():
+    assert (
+        path("/jobs", {"state": "dead", "kind": None, "text": "a&b=<c>"})
+        == "/ops/jobs?state=dead&text=a%26b%3D%3Cc%3E"
+    )
