@@ -30,4 +30,4 @@ SET_ASIDE = Counter(
     "stockyard_jobs_set_aside_total", "Jobs that a worker left to a newer one, each time that it did."
 )
 REPUBLISHED = Counter("stockyard_events_republished_total", "Events that were stored and never published.")
-WEBHOOKS = Counter("stockyard_webhook_attempts_total", "Calls of webhooks, by what came of them.", ["outcome"])
+WEBHOOKS = Counter("stockyard_webhook_attempts_total", "Calls of webhooks, by their outcome.", ["outcome"])

@@ -34,9 +34,7 @@ def queue_name(pool: str, settings: Rabbitmq, *, express: bool = False) -> str:
 
 def pools_by_queue(pools: Iterable[str], settings: Rabbitmq) -> dict[str, str]:
     """The queues of the pools, each with its pool: what their workers consume."""
-    return {
-        queue_name(pool, settings, express=express): pool for pool in pools for express in (False, True)
-    }
+    return {queue_name(pool, settings, express=express): pool for pool in pools for express in (False, True)}
 
 
 def queue_arguments(queue: str, settings: Rabbitmq) -> dict[str, Any]:

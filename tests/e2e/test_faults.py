@@ -26,7 +26,7 @@ from tests.factories import check_books, eventually
 SEED = 20261122
 #: The other way for each server is in the tests below.
 PLAN = {
-    "kill worker": 5, "kill inventory": 1, "kill api": 1, "kill scheduler": 1,
+    "kill worker": 4, "kill inventory": 1, "kill api": 1, "kill scheduler": 1,
     "stop rabbitmq": 1, "stop valkey": 1, "kill mongo": 1,
 }  # fmt: skip
 #: Seconds in which a request is answered although the store is away.
