@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.console.headers import with_headers
 from api.device import device_of
 from domain.accounts.rules import Principal
 from domain.accounts.sessions import Device, LoggedIn
@@ -31,20 +32,6 @@ FOREIGN = "This was sent by another site."
 LONGEST = 2000
 #: What anybody may have: the page's own scripts and styles hold nothing of the shop's.
 ASSETS = f"{HOME}/_nicegui/"
-#: Scripts build the page out of templates at run time, which takes `unsafe-eval`. All is our own.
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; font-src 'self' data:; frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
-)
-HEADERS = (
-    (b"content-security-policy", POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"same-origin"),
-    (b"strict-transport-security", b"max-age=31536000; includeSubDomains"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
-
 #: What browsers show beside the page's name.
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
@@ -67,7 +54,7 @@ class Doors:
             await self._app(scope, receive, send)
             return
         if scope["type"] == "http":
-            send = _with_headers(send)
+            send = with_headers(send)
         if not _guarded(scope["path"]):
             await self._app(scope, receive, send)
             return
@@ -245,12 +232,3 @@ def _put(answer: Response, shown: str, settings: Settings) -> None:
 def _services(connection: HTTPConnection) -> Services:
     found: Services = connection.scope["app"].state.services
     return found
-
-
-def _with_headers(send: Send) -> Send:
-    async def answer(message: dict[str, object]) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *HEADERS]  # type: ignore[misc]
-        await send(message)
-
-    return answer  # type: ignore[return-value]

@@ -3,6 +3,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 KEYS = {
     "spread_orders_per_second", "spread_p50_ms", "spread_p99_ms", "hot_orders_per_second", "hot_p50_ms",
     "hot_p99_ms", "accept_per_second", "batch_of_one_orders_per_second", "mean_batch",
@@ -11,6 +13,7 @@ KEYS = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_tiny_run_on_a_stack_that_is_up_measures_every_case_and_sells_nothing_twice(stack, tmp_path):
     written = tmp_path / "bench.json"
     command = [

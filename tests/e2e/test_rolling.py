@@ -61,6 +61,7 @@ class Orders:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 async def test_all_processes_are_replaced_under_load_and_no_order_is_lost(town: Town):
     sku, stop = await town.product(100_000), asyncio.Event()
     customers = [Orders(await town.customer(), sku, stop) for _ in range(CUSTOMERS)]

@@ -12,6 +12,7 @@ from pymongo import MongoClient
 
 from api.console import doors
 from api.console.app import create_console
+from api.console.headers import POLICY
 from domain.accounts.rules import SCOPES
 from domain.bootstrap import Services
 from domain.errors import Unauthenticated
@@ -135,7 +136,7 @@ async def test_with_a_pass_every_page_opens(console: Console):
     for path in PAGES:
         answer = await console.get(path, shown, accept="text/html")
         assert answer.status_code == 200, (path, answer.text[:500])
-        assert answer.headers["content-security-policy"] == doors.POLICY
+        assert answer.headers["content-security-policy"] == POLICY
         assert answer.headers["cache-control"] == "no-store"
     assert (await console.socket(shown))[0] == "websocket.accept"
 
