@@ -119,4 +119,7 @@ async def test_an_expiry_that_was_accepted_while_the_broker_was_away_is_sent_lat
 
 async def test_every_entry_of_the_timetable_runs_on_an_empty_store_and_twice(shop: Shop):
     for entry in timetable(shop.services):
-        assert [await entry.verb(), await entry.verb()] == [0, 0], entry.name
+        first, second = await entry.verb(), await entry.verb()
+        assert second == 0, entry.name
+        # The bucket is all tests': what is in it may be of others, whose stores are not this one.
+        assert first == 0 or entry.name == "delete objects of no media", entry.name
