@@ -15,6 +15,7 @@ import httpx
 import pika
 import pytest
 
+from domain.bootstrap.opening import DRAIN
 from domain.values import new_id
 from ops.fleet import Fleet, Member
 from ops.servers import Server
@@ -137,7 +138,7 @@ async def test_every_process_stops_in_time_while_the_store_is_away(town: Town, s
     told = {member.name: end for member, end in zip(members, ends, strict=True)}
     assert {code for code, _ in ends} == {0}, told
     # After its jobs a worker drains what it has to write, which the store does not take.
-    assert max(seconds for _, seconds in ends) < SHUTDOWN + 10, told
+    assert max(seconds for _, seconds in ends) < SHUTDOWN + DRAIN, told
     for member in members:
         since = said(member.log)[said_before[member.name] :]
         assert "never retrieved" not in since, since
