@@ -69,7 +69,7 @@ async def test_a_job_sent_ahead_while_the_broker_is_away_is_sent_as_soon_as_it_i
 ):
     job_id = (await shop.submit(A=1)).job_id
     assert sent(broker) == [job_id]
-    await office.runs.postpone(job_id, ValueError("of a test"))
+    await office.runs.postpone(job_id, ValueError("of a test"), seconds=60)
     assert await office.jobs.oldest("orders") is None
     broker.away = True
     await office.job_desk.expedite(job_id, actor=OPS)
