@@ -1,6 +1,6 @@
 """What keeps a `202` kept: sends again what never arrived, takes back what a dead worker held, tidies up."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -53,14 +53,25 @@ class Relay:
         Those are jobs that were accepted while the broker was away, that wait for another run, or that
         were sent long ago; of a paused pool those alone that were not sent yet.
         """
-        now, paused, count = self._clock(), await self._paused(), 0
-        for pool in pools():
-            due: Doc = {"pool": pool, "state": QUEUED, "not_before": {"$lte": now}}
-            if pool in paused:
-                await self._put_off(due, limit)
-                due["dispatched_at"] = None
-            count += await self._send(due, limit)
-        return count
+        now, paused = self._clock(), await self._paused()
+        due: Doc = {"state": QUEUED, "not_before": {"$lte": now}}
+        count = 0
+        for pool in sorted(paused):
+            await self._put_off(due | {"pool": pool}, limit)
+            unsent = due | {"pool": pool, "dispatched_at": None}
+            count += await self._send(unsent, await self._found(unsent, limit))
+        awake = [pool for pool in pools() if pool not in paused]
+        return count + await self._send(due, await self._found_of(awake, due, limit))
+
+    async def _found_of(self, names: Sequence[str], query: Doc, limit: int) -> list[Doc]:
+        """Jobs of these pools by one look, as the local store reads all that is queued for each look.
+
+        Where there is more than the limit each pool is looked at, so that none waits for another's.
+        """
+        found = await self._found(query | {"pool": {"$in": list(names)}}, limit) if names else []
+        if len(found) < limit or len(names) == 1:
+            return found
+        return [job for name in names for job in await self._found(query | {"pool": name}, limit)]
 
     async def _put_off(self, due: Doc, limit: int) -> None:
         """What was sent to a paused pool waits there: sent again, it would be there twice when it resumes."""
@@ -71,25 +82,28 @@ class Relay:
 
     async def send_lost(self, *, limit: int = 500) -> int:
         """Sends again what was confirmed a while ago while its queue is empty: the message was lost."""
-        count = 0
+        empty = []
         for pool in pools():
             depth = await self._queue.depth(pool)
             if depth is not None and depth.ready == 0 and depth.consumers > 0:
-                count += await self._send(self._lost(pool), limit)
-        return count
+                empty.append(pool)
+        lost = self._lost()
+        return await self._send(lost, await self._found_of(empty, lost, limit))
 
-    def _lost(self, pool: str) -> Doc:
+    def _lost(self) -> Doc:
         now = self._clock()
         return {
             "state": QUEUED,
             # What waits for its account's turn was never sent.
             "not_before": {"$gt": now, "$lt": HELD_FROM},
             "dispatched_at": {"$lte": now - self._settings.resend_empty_after},
-            "pool": pool,
         }
 
-    async def _send(self, query: Doc, limit: int) -> int:
-        jobs = await self._database[JOBS].find(query).sort("not_before").limit(limit).to_list()
+    async def _found(self, query: Doc, limit: int) -> list[Doc]:
+        return await self._database[JOBS].find(query).sort("not_before").limit(limit).to_list()
+
+    async def _send(self, query: Doc, jobs: list[Doc]) -> int:
+        """Sends jobs that the query found."""
         if not jobs:
             return 0
         confirmed = await self._dispatcher.send_again([message_of(job) for job in jobs], found_by=query)
