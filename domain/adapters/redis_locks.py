@@ -21,7 +21,7 @@ CLAIM = 100
 WAITED = Histogram(
     "stockyard_lock_wait_seconds",
     "Time until a lock was held, or the work went on without it.",
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0),
 )
 MISSES = Counter(
     "stockyard_lock_misses_total",
