@@ -59,8 +59,8 @@ class Workers(BaseSettings):
     max_batch: int = Field(default=64, ge=1, le=1000)
     #: Renewed while a batch works. What a killed worker had locked stays so for this long.
     lock_ttl: Duration = duration("5s")
-    #: Then the work goes on without them. Long enough for many holders one after the other: who goes on without
-    #: them is in the others' way, and in the end all of them run again.
+    #: Then the work goes on without them. Long enough for many holders, one after the other: who goes on
+    #: without them is in the others' way, and all of them have to run again.
     lock_wait: Duration = duration("10s")
     #: A queue that was not consumed for this long makes the probe fail: longer than a restart of RabbitMQ.
     probe_silence: Duration = duration("30s")
