@@ -217,7 +217,7 @@ class OrderNotPayable(InvalidTransition):
 
 
 class OrderNotCancellable(InvalidTransition):
-    """Only a pending or reserved order can be cancelled."""
+    """Only a pending or reserved order can be cancelled, and a paid one whose money did not come."""
 
     message = "The order cannot be cancelled in its state."
 

@@ -295,8 +295,13 @@ class UploadStore(Protocol):
     async def abort(self, key: str, upload_id: str) -> None:
         """Idempotent. Deletes the parts that have arrived."""
 
-    async def begun(self, prefix: str, *, before: datetime) -> Sequence[tuple[str, str]]:
-        """Keys and ids of uploads in parts under the prefix that began earlier and have no end yet."""
+    async def begun(
+        self, prefix: str, *, before: datetime, after: str = "", limit: int = 1000
+    ) -> tuple[Sequence[tuple[str, str]], str]:
+        """Keys and ids of uploads in parts under the prefix that began earlier and have no end yet.
+
+        One page, and what `after` the next one comes; "" on the last.
+        """
 
 
 class UrlSigner(Protocol):

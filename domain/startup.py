@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import ValidationError
 
 from domain.accounts.keyring import KeyRing
-from domain.settings import Cdn, Settings
+from domain.jobs.commands import pools
+from domain.settings import Cdn, Pools, Settings
 
 PRODUCTION = "production"
 #: RabbitMQ's own default, which everybody knows.
@@ -50,7 +51,18 @@ def unusable(settings: Settings) -> Iterator[str]:
             yield "STOCKYARD_AUTH_SIGNING_KEY is no Ed25519 private key in PEM form"
     if settings.telemetry.endpoint is not None and not _has_telemetry():
         yield "STOCKYARD_TELEMETRY_ENDPOINT is set without the extra: pip install 'stockyard[telemetry]'"
+    yield from _unknown_pools(settings.pools)
     yield from _unusable_cdn(settings.cdn)
+
+
+def _unknown_pools(settings: Pools) -> Iterator[str]:
+    known = pools()
+    named = {"TARGET_WAITS": list(settings.target_waits), "FAIR_SHARES": list(settings.fair_shares)}
+    for name, given in named.items():
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            names = f"{', '.join(unknown)}: there are {', '.join(known)}"
+            yield f"STOCKYARD_POOLS_{name} names no pool by {names}"
 
 
 def _has_telemetry() -> bool:

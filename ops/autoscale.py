@@ -52,6 +52,8 @@ class Herd:
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
     #: Told to stop; they finish what they have in hand.
     leaving: list[tuple[subprocess.Popen[bytes], float]] = field(default_factory=list)
+    #: Why the last resize could not start one.
+    fault: str | None = None
     pause: float = FIRST_PAUSE
     not_before: float = float("-inf")
     started_at: float = float("-inf")
@@ -67,21 +69,31 @@ class Herd:
         dead = [each for each in self.running if each.poll() is not None]
         if dead:
             self.running = [each for each in self.running if each not in dead]
-            if now - self.started_at > GOOD_START:
-                self.pause = FIRST_PAUSE
-            self.not_before = now + self.pause
-            self.pause = min(2 * self.pause, LONGEST_PAUSE)
+            self._put_off(now)
         return len(dead)
 
+    def _put_off(self, now: float) -> None:
+        """The next start, by a pause that grows."""
+        if now - self.started_at > GOOD_START:
+            self.pause = FIRST_PAUSE
+        self.not_before = now + self.pause
+        self.pause = min(2 * self.pause, LONGEST_PAUSE)
+
     def resize(self, count: int, now: float) -> None:
-        """Starts or stops so many that `count` run; starts none too soon after a death."""
+        """Starts or stops so many that `count` run; starts none too soon after a death, or a failed start."""
         while len(self.running) > count:
             # The youngest goes: it has the least in hand that others would have to begin anew.
             last = self.running.pop()
             last.terminate()
             self.leaving.append((last, now))
+        self.fault = None
         while len(self.running) < count and now >= self.not_before:
-            self.running.append(self._start())
+            try:
+                self.running.append(self._start())
+            except OSError as error:
+                # The host has no process, memory or file left for now.
+                self.fault = f"no worker can be started: {error.strerror or error}"
+                self._put_off(now)
             self.started_at = now
 
     def kill_late(self, now: float, *, patience: float) -> None:
@@ -151,7 +163,9 @@ class Autoscaler:
             count = herd.steering.wanted(report.recommended, running=before, others=others, now=now)
             why = report.words
         herd.resize(count, now)
-        if len(herd.running) != before + dead:
+        if herd.fault:
+            self._tell(Change(herd.pool, before + dead, len(herd.running), herd.fault))
+        elif len(herd.running) != before + dead:
             self._tell(Change(herd.pool, before + dead, len(herd.running), why))
         elif dead:
             self._tell(Change(herd.pool, before, len(herd.running), "a worker ended by itself"))

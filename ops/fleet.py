@@ -5,22 +5,27 @@ ended by the process id that was started here, never by name.
 """
 
 import os
+import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from ops.servers.ports import LOOPBACK, is_free
 from ops.servers.process import BackgroundProcess
 
-LOOPBACK = "127.0.0.1"
+#: Beside the ports of stacks, see `ops.servers.ports.DRAWN_FROM`.
+PORTS = range(10_000, 20_000)
+#: Where in them this process is: two that begin fleets at once begin elsewhere.
+_NUMBERS = count(secrets.randbelow(len(PORTS)))
 #: Seconds from SIGTERM to SIGKILL: longer than a worker takes to finish what it has in hand.
 GRACE = 40.0
 #: A worker process for each pool: the whole platform.
@@ -241,10 +246,12 @@ def end_leftovers(folder: Path) -> list[str]:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody listens on now, another one each time.
+
+    None that the system gives to connections: it is still free when its process comes back.
+    """
+    drawn = (PORTS[number % len(PORTS)] for number in _NUMBERS)
+    return next(port for port in drawn if is_free(port))
 
 
 def _answers(url: str) -> bool:

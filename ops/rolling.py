@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import psutil
 
-from ops.fleet import LOOPBACK, Fleet, FleetError, Member, free_port
+from ops.fleet import Fleet, FleetError, Member, free_port
+from ops.servers.ports import LOOPBACK
 
 #: Seconds that the replacement of one process may take.
 PATIENCE = 240.0

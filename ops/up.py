@@ -92,6 +92,7 @@ class Platform:
 
     def _greet(self, fleet: Fleet, token: str, accounts: Path) -> None:
         (url,), (console,) = fleet.urls, fleet.console_urls
+        ops = json.loads(accounts.read_text(encoding="utf-8"))["ops"]
         order = {
             "items": [{"sku": "NW-001", "quantity": 2}],
             "address": {"name": "Ada", "line1": "1 Dock Road", "city": "Leith", "country": "GB"},
@@ -102,8 +103,8 @@ Stockyard is up. Ctrl-C stops it.
 
   API        {url}
   docs       {url}/docs
-  console    {console}   (log in with the sample ops account, or make one:
-             .venv/bin/stockyard accounts create-ops you@example.com)
+  console    {console}
+    log in   {ops["email"]}, password {ops["password"]}
   ready      {url}/readyz
   metrics    {url}/metrics
   logs       {short(self._fleet_folder)}/*.log
@@ -113,7 +114,7 @@ Stockyard is up. Ctrl-C stops it.
   MongoDB    {self._stack.mongo.address}
   S3         {self._stack.s3.address}
 
-Sample accounts and passwords are in {short(accounts)}. A customer's token, good for 15 minutes:
+The sample accounts' passwords are in {short(accounts)}, too. A customer's token, good for 15 minutes:
 
 TOKEN={token}
 

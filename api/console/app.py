@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from api.console import doors, pages
+from api.console import doors, pages, problems
 from api.console.reads import Reads
 from api.middleware import BodyLimit
 from api.routes.health import ESSENTIAL, PATIENCE
@@ -48,6 +48,7 @@ def create_console(settings: Settings | None = None) -> FastAPI:
         reconnect_timeout=RECONNECT,
         show_welcome_message=False,
     )
+    library.add_exception_handler(404, problems.missing)
     # A bar that runs along the top with each request has no name, and tells nothing.
     library.config.quasar_config["loadingBar"]["skipHijack"] = True
     app.add_middleware(doors.Doors)

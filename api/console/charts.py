@@ -52,7 +52,7 @@ class Chart:
 
 def _line(name: str, colour: str, points: Sequence[tuple[datetime, float | None]]) -> dict[str, Any]:
     return {
-        "name": name, "type": "line", "showSymbol": False, "smooth": False, "color": colour,
+        "name": name, "type": "line", "symbol": "circle", "symbolSize": 3, "smooth": False, "color": colour,
         "lineStyle": {"width": 2},
         "data": [[f"{at:%Y-%m-%d %H:%M:%S}", value] for at, value in points],
     }  # fmt: skip

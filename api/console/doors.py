@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.console import problems
 from api.console.headers import with_headers
 from api.device import device_of
 from domain.accounts.rules import Principal
@@ -68,8 +69,7 @@ class Doors:
             await _refused(connection)(scope, receive, send)
             return
         except PyMongoError:
-            answer = PlainTextResponse("The store is away. Try again in a moment.", 503, {"Retry-After": "2"})
-            await answer(scope, receive, send)
+            await problems.away(acts=_acts(connection))(scope, receive, send)
             return
         state = connection.scope["app"].state
         scope.setdefault("state", {}).update(holder=holder, services=state.services, reads=state.reads)

@@ -82,10 +82,11 @@ class Operator:
 
     async def names(self, actors: Iterable[str]) -> dict[str, str]:
         """Who they are: an account's e-mail address, or what else acts as it calls itself."""
-        return {
-            actor: await self.reads.read(("who", actor), partial(self._name, actor), fresh=NAMES)
-            for actor in set(actors)
-        }
+        wanted = sorted(set(actors))
+        found = await asyncio.gather(
+            *(self.reads.read(("who", actor), partial(self._name, actor), fresh=NAMES) for actor in wanted)
+        )
+        return dict(zip(wanted, found, strict=True))
 
     async def _name(self, actor: str) -> str:
         try:

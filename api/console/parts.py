@@ -8,9 +8,12 @@ from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from api.console.doors import HOME
+from api.console.words import visible
 
 #: The address of a page, with what it is asked for.
 Asked = Mapping[str, str | None]
+#: A sentence; or one with the name and the address of the page where something can be done about it.
+Line = str | tuple[str, str, str]
 
 
 def path(page: str, asked: Asked | None = None) -> str:
@@ -21,7 +24,7 @@ def path(page: str, asked: Asked | None = None) -> str:
 
 def text(tag: str, says: str, classes: str = "") -> TextElement:
     """An element with text in it."""
-    return TextElement(tag=tag, text=says).classes(classes)
+    return TextElement(tag=tag, text=visible(says)).classes(classes)
 
 
 def heading(says: str) -> TextElement:
@@ -41,6 +44,12 @@ def link(says: str, target: str) -> TextElement:
     return found
 
 
+def back(says: str, target: str) -> None:
+    """The way to the page that lists what this one shows one of."""
+    with ui.element("p").classes("back"):
+        link(says, target)
+
+
 def state(says: str) -> TextElement:
     """A state, as a badge."""
     return text("span", says, f"state state-{says}")
@@ -53,9 +62,11 @@ def button(says: str, on_click: Callable[[], Any], *, danger: bool = False) -> T
     return made
 
 
-def facts(label: str) -> "Facts":
-    """A list of names and values."""
-    return Facts(label)
+def known() -> ui.element:
+    """A part of the page that is not seen until something is known to be put into it."""
+    part = ui.element("div")
+    part.set_visibility(False)
+    return part
 
 
 class Facts:
@@ -67,7 +78,7 @@ class Facts:
         self._shown: list[tuple[str, str, str | None]] = []
 
     def show(self, *rows: tuple[str, str] | tuple[str, str, str | None]) -> None:
-        """Each a name, a value, and where the value leads to, if anywhere."""
+        """Each a name, a value, and where the value leads to, if anywhere. A state is a badge."""
         wanted = [(row[0], row[1], row[2] if len(row) > 2 else None) for row in rows]  # noqa: PLR2004 - the third
         if wanted == self._shown:
             return
@@ -79,6 +90,8 @@ class Facts:
                 with ui.element("dd"):
                     if target:
                         link(value, target)
+                    elif name == "State":
+                        state(value)
                     else:
                         text("span", value)
 
@@ -92,17 +105,21 @@ class Lines:
         if live:
             self._list.props["aria-live"] = "polite"
         self._empty = empty
-        self._shown: list[str] | None = None
+        self._shown: tuple[list[Line], str] | None = None
 
-    def show(self, lines: Sequence[str]) -> None:
-        """One entry for each."""
-        if list(lines) == self._shown:
+    def show(self, lines: Sequence[Line], *, tone: str = "warn") -> None:
+        """One entry for each; `tone` is `warn` for what needs attention, `plain` for what does not."""
+        if (list(lines), tone) == self._shown:
             return
-        self._shown = list(lines)
+        self._shown = list(lines), tone
         self._list.clear()
         with self._list:
             for line in lines:
-                text("li", line, "warn")
+                says, name, target = (line, "", "") if isinstance(line, str) else line
+                with text("li", "", tone):
+                    text("span", says)
+                    if target:
+                        link(name, target)
             if not lines:
                 text("li", self._empty, "fine")
 
@@ -116,7 +133,7 @@ class Box:
 
     def show(self, says: str) -> None:
         """Instead of what it said before."""
-        if self._box.text != says:
+        if self._box.text != (says := visible(says)):
             self._box.text = says
 
 

@@ -11,9 +11,11 @@ Value = TypeVar("Value")
 #: Seconds for which a read serves all pages of the process.
 FRESH = 2.0
 #: A read that took long serves this many times as long: open pages must not become a load of their own.
-DEARNESS = 10.0
+DEARNESS = 5.0
+#: What tells of trouble is never put off for longer than it took: it takes long because there is trouble.
+URGENT = 1.0
 #: The longest time for which a read serves because it was dear.
-STALE = 60.0
+STALE = 20.0
 #: Reads that are kept.
 MOST = 200
 
@@ -32,7 +34,12 @@ class Reads:
         self._kept: dict[Hashable, _Kept] = {}
 
     async def read(
-        self, name: Hashable, verb: Callable[[], Awaitable[Value]], *, fresh: float = FRESH
+        self,
+        name: Hashable,
+        verb: Callable[[], Awaitable[Value]],
+        *,
+        fresh: float = FRESH,
+        dearness: float = DEARNESS,
     ) -> Value:
         """What `verb` answers, or has answered a moment ago. Two reads of one name never overlap."""
         self._forget()
@@ -42,7 +49,7 @@ class Reads:
                 begun = monotonic()
                 kept.value = await verb()
                 took = monotonic() - begun
-                kept.until = monotonic() + max(fresh, min(STALE, DEARNESS * took))
+                kept.until = monotonic() + max(fresh, min(STALE, dearness * took))
             value: Value = kept.value
         return value
 

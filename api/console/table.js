@@ -16,9 +16,10 @@ export default {
                         :aria-label="button.label + ' ' + row.named"
                         @click="$emit('act', {id: String(row.id), act: button.name})">{{ button.label }}</button>
               </span>
-              <a v-else-if="row[column.name + '_to']" :href="row[column.name + '_to']">{{ row[column.name] }}</a>
+              <a v-else-if="row[column.name + '_to']" :href="row[column.name + '_to']"
+                 :title="column.kind === 'id' ? row[column.name] : null"><bdi dir="auto">{{ row[column.name] }}</bdi></a>
               <span v-else-if="column.kind === 'state'" :class="'state state-' + row[column.name]">{{ row[column.name] }}</span>
-              <span v-else>{{ row[column.name] }}</span>
+              <span v-else :title="column.kind === 'id' ? row[column.name] : null"><bdi dir="auto">{{ row[column.name] }}</bdi></span>
             </td>
           </tr>
         </tbody>

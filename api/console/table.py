@@ -6,6 +6,8 @@ from typing import Any
 
 from nicegui.element import Element
 
+from api.console.words import visible
+
 #: A row by the names of the columns, and its `id`. `{name}_to` is where a cell leads; `acts` are the names of
 #: its buttons, and `named` is what they are read out with.
 Row = dict[str, Any]
@@ -13,7 +15,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. A `state` is shown as a badge, a `number` to the right, `code` in letters of one width."""
+    """A column. A `state` is shown as a badge, a `number` to the right, `code` in letters of one width.
+
+    Of an `id` the end is shown where there is no room, as ids differ in that; of `who`, the beginning.
+    """
 
     name: str
     label: str
@@ -57,7 +62,10 @@ class Table(Element, component="table.js"):
         known = {str(row["id"]): row for row in rows}
         if list(known.items()) != list(self._known.items()):
             self._known = known
-            self.props["rows"] = list(known.values())
+            self.props["rows"] = [
+                {name: visible(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+                for row in rows
+            ]
 
     async def _act(self, event: Any) -> None:
         """The browser says which row; what is in it we know ourselves."""

@@ -1,5 +1,6 @@
 """Times, amounts and errors in words. Pure."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,10 @@ REFUSALS = {
     "not_found": "There is no such thing any more.",
     "idempotency_key_reused": "This was asked for already, in another way. Open the page again.",
 }
+#: What turns the direction of letters or is not seen at all: it could make a text look like another.
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 AWAY = "The store does not answer. Nothing is known of what became of it: look again in a moment."
 
 
@@ -90,6 +95,11 @@ def told(error: Exception) -> str:
     if isinstance(error, TryAgain):
         return "Others did the same just now. Try it again."
     return "Something broke: the console's log has it."
+
+
+def visible(says: str) -> str:
+    """The text, with what is not seen in it written out by its number."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", says)
 
 
 def plain(value: Any) -> str:

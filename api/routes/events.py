@@ -49,11 +49,14 @@ Place = Annotated[tuple[int, str] | None, Depends(CursorOf[tuple[int, str]](tupl
 LastEventId = Annotated[int | None, Header(alias="Last-Event-ID", ge=0, le=LAST_SEQ), Plain]
 
 
-@routes.get("/events", response_model=EventPage, summary="Events after a seq")
+@routes.get("/events", response_model=EventPage, responses=problems(409), summary="Events after a seq")
 async def list_events(caller: Listener, after: After = 0, limit: Limit = 100, of: Of = "account") -> Response:
-    """The account's events, oldest first: what a listener that was away has missed. Or those of the shop."""
+    """The account's events, oldest first: what a listener that was away has missed. Or those of the shop.
+
+    409 `seq_ahead` where `after` is past the last `seq`.
+    """
     events, whose = caller.services.events, _whose(caller, of)
-    last = await events.last(whose)
+    last = await events.last(whose, known=after)
     found = await events.after(whose, after, limit=limit)
     following = found[-1]["seq"] if found else after
     shown = [envelope(event) for event in found]
@@ -63,7 +66,7 @@ async def list_events(caller: Listener, after: After = 0, limit: Limit = 100, of
 @routes.get(
     "/stream",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **problems(503)},
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **problems(409, 503)},
     summary="Follow events (SSE)",
 )
 async def stream(
@@ -76,12 +79,12 @@ async def stream(
     """Server-sent events: `id` is the `seq`, `event` the type, `data` the CloudEvents envelope.
 
     Resumes after `Last-Event-ID`; without one it begins with what happens next. `heartbeat` events carry
-    the last `seq` that was sent. Ends when the token expires.
+    the last `seq` that was sent. Ends when the token expires. 409 `seq_ahead` as `GET /v1/events`.
     """
     whose = _whose(caller, of)
     start = last_event_id if last_event_id is not None else after
-    if start is None:
-        start = await caller.services.events.last(whose)
+    last = await caller.services.events.last(whose, known=start or 0)
+    start = last if start is None else start
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     told = follow(request, caller, whose, start)
     return StreamingResponse(told, headers=headers, media_type="text/event-stream")

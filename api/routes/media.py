@@ -140,17 +140,23 @@ async def make_link(
 @routes.delete(
     "/media/{media_id}", response_model=MediumView, responses=problems(404, 409), summary="Delete a medium"
 )
-async def delete_medium(media_id: str, caller: Uploader) -> Response:
+async def delete_medium(
+    media_id: str,
+    caller: Uploader,
+    *,
+    for_good: Annotated[
+        bool, Query(description="Do not keep it, and give its room back within minutes.")
+    ] = False,
+) -> Response:
     """Gone for good at `kept_until`, and not before. Refused while a product shows it. Idempotent."""
-    return await _shown(
-        caller, await caller.services.media.library.delete(media_id, owner=caller.owner("catalog:write"))
-    )
+    library, owner = caller.services.media.library, caller.owner("catalog:write")
+    return await _shown(caller, await library.delete(media_id, owner=owner, for_good=for_good))
 
 
 @routes.post(
     "/media/{media_id}/restore",
     response_model=MediumView,
-    responses=problems(404, 409),
+    responses=problems(404),
     summary="Bring a deleted medium back",
 )
 async def restore_medium(media_id: str, caller: Uploader) -> Response:

@@ -98,7 +98,7 @@ async def cancel_order(
     key: IdempotencyKey,
     ask: Annotated[CancelAsk, Depends(JsonBody(CancelAsk, required=False))],
 ) -> Response:
-    """Cancels an order that is not paid, and gives its stock back: the caller's own, by staff anybody's."""
+    """Cancels an order that no money came of, and gives its stock back: one's own; staff, anybody's."""
     staff = caller.principal.may("orders:manage")
     await _require_placed(caller, order_id, owner=None if staff else caller.account_id)
     command = CancelOrder(order_id=order_id, reason=ask.reason, by_staff=staff or None)

@@ -23,8 +23,11 @@ class ActView(Shown):
     thing_id: str
     reason: str | None
     outcome: Annotated[
-        Literal["begun", "done", "refused", "failed"],
-        Field(description="`begun` for long: the process died, and it may or may not have been done."),
+        Literal["begun", "done", "refused", "busy", "failed"],
+        Field(
+            description="`begun` for long: the process died, and it may or may not have been done. `busy`: it"
+            " was not decided, and may be tried again."
+        ),
     ]
     error: dict[str, Any] | None
     before: dict[str, Any] | None

@@ -76,15 +76,24 @@ class DirectCalls:
         with failures(key):
             self._bucket.client.abort_multipart_upload(**self._at(key), UploadId=upload_id)
 
-    def begun(self, prefix: str, *, before: datetime) -> list[tuple[str, str]]:
-        """The first thousand."""
+    def begun(
+        self, prefix: str, *, before: datetime, after: str, limit: int
+    ) -> tuple[list[tuple[str, str]], str]:
+        """`after` has the marks of the answer before, as they were: SeaweedFS goes by the second alone."""
+        wanted: dict[str, Any] = {"Bucket": self._bucket.name, "Prefix": prefix, "MaxUploads": limit}
+        marks = zip(("KeyMarker", "UploadIdMarker"), after.split("\n"), strict=False)
         with failures(prefix):
-            answer = self._bucket.client.list_multipart_uploads(Bucket=self._bucket.name, Prefix=prefix)
-        return [
+            answer = self._bucket.client.list_multipart_uploads(
+                **wanted, **{name: mark for name, mark in marks if mark}
+            )
+        names = ("NextKeyMarker", "NextUploadIdMarker")
+        following = "\n".join(answer.get(name) or "" for name in names) if answer["IsTruncated"] else ""
+        found = [
             (each["Key"], each["UploadId"])
             for each in answer.get("Uploads", ())
             if each["Initiated"].astimezone(UTC) < before
         ]
+        return found, following
 
     def readable(self, key: str, *, seconds: int) -> str:
         """An address to read the object at."""

@@ -64,12 +64,14 @@ class S3Direct:
         except ObjectMissing:
             return
 
-    async def begun(self, prefix: str, *, before: datetime) -> list[tuple[str, str]]:
+    async def begun(
+        self, prefix: str, *, before: datetime, after: str = "", limit: int = 1000
+    ) -> tuple[list[tuple[str, str]], str]:
         """As the port says."""
         try:
-            return await self._do(lambda calls: calls.begun(prefix, before=before))
+            return await self._do(lambda calls: calls.begun(prefix, before=before, after=after, limit=limit))
         except ObjectMissing:  # no bucket, no uploads
-            return []
+            return [], ""
 
     async def sign(
         self, key: str, *, until: datetime, since: datetime | None = None, network: str | None = None

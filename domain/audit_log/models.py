@@ -10,13 +10,15 @@ from pymongo import IndexModel
 
 AUDIT_LOG = "audit_log"
 
-#: `begun`: nobody knows what became of it, as its process has died. `refused`: nothing was changed.
-Outcome: TypeAlias = Literal["begun", "done", "refused", "failed"]
+#: `begun`: nobody knows what became of it, as its process has died. `refused`: nothing was changed. `busy`:
+#: others were faster, again and again, or what it needs does not answer; it can be tried again.
+Outcome: TypeAlias = Literal["begun", "done", "refused", "busy", "failed"]
 BEGUN: Outcome = "begun"
 DONE: Outcome = "done"
 REFUSED: Outcome = "refused"
+BUSY: Outcome = "busy"
 FAILED: Outcome = "failed"
-OUTCOMES: tuple[Outcome, ...] = (BEGUN, DONE, REFUSED, FAILED)
+OUTCOMES: tuple[Outcome, ...] = (BEGUN, DONE, REFUSED, BUSY, FAILED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from domain.audit_log.models import AUDIT_LOG, BEGUN, DONE, FAILED, REFUSED, Acting, Entry, Outcome
+from domain.audit_log.models import AUDIT_LOG, BEGUN, BUSY, DONE, FAILED, REFUSED, Acting, Entry, Outcome
 from domain.changes import Changes, Database, Doc
-from domain.errors import DomainError
+from domain.errors import DomainError, TryAgain
 from domain.values import Clock, new_id
 
 #: Where the next page begins: the last entry's time and id.
@@ -45,9 +45,10 @@ class AuditLog:
             async with services.audit_log.acting(entry) as act:
                 act.after = shown(await services.queues.pause(pool))
 
-        So nothing is done that the log does not know of. A DomainError ends the act as `refused`, any other
-        error as `failed`; both are raised again. One that is cut short is `failed`, too, as `interrupted`:
-        it may have been done. Raises PyMongoError, and nothing was done, where the entry cannot be stored.
+        So nothing is done that the log does not know of. A DomainError ends the act as `refused`, TryAgain as
+        `busy`, any other error as `failed`; all are raised again. One that is cut short is `failed`, too, as
+        `interrupted`: it may have been done. Raises PyMongoError, and nothing was done, where the entry
+        cannot be stored.
         """
         row = self._row(entry, BEGUN)
         await self._rows.insert_one(row)
@@ -56,6 +57,9 @@ class AuditLog:
             yield act
         except DomainError as error:
             await self._end(act, REFUSED, {"code": error.code, "detail": error.detail})
+            raise
+        except TryAgain as error:
+            await self._end(act, BUSY, {"code": "try_again", "detail": {"reason": str(error)}})
             raise
         except asyncio.CancelledError:
             await self._end(act, FAILED, {"code": "interrupted", "detail": {}})

@@ -154,7 +154,7 @@ def wire(
         settings, events=events, holds=holds, locks=ports.locks, allocation=allocation, payments=payments,
         provider=ports.provider, ends=ends, **shared,
     )  # fmt: skip
-    orders = Orders(holds=holds, jobs=jobs, **shared)
+    orders = Orders(holds=holds, jobs=jobs, unpaid=after.unpaid, **shared)
     ops_orders = order_desk(
         desk=ops_jobs, relay=relay, orders=orders, holds=holds, events=events,
         audit_log=AuditLog(**shared), paused=desk.queues.paused, settings=settings.jobs, **shared,

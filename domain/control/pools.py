@@ -17,8 +17,10 @@ from domain.jobs.rules import QUEUED
 from domain.settings import Pools as PoolSettings
 from domain.values import Clock
 
-#: Seconds for which a look serves all who ask.
+#: Seconds for which a look at all pools serves all who ask.
 FRESH = 2.0
+#: Seconds past which a look at one pool took long.
+LONG = 0.1
 #: A look that took long serves this many times as long: it must not become a load of its own.
 DEARNESS = 20.0
 #: The longest time for which a look serves.
@@ -58,6 +60,8 @@ class Pools:
         self._looking = asyncio.Lock()
         self._found: list[PoolReport] = []
         self._fresh_until = float("-inf")
+        #: Of pools that took long to look at, and until when it serves.
+        self._dear: dict[str, tuple[PoolReport, float]] = {}
 
     async def look(self) -> list[PoolReport]:
         """Every pool. Raises PyMongoError where the store is away; a RabbitMQ that is away leaves gaps."""
@@ -65,13 +69,19 @@ class Pools:
             if monotonic() >= self._fresh_until:
                 begun = monotonic()
                 self._found = await self._look(await self._queues.find())
-                took = monotonic() - begun
-                self._fresh_until = monotonic() + min(STALE, max(FRESH, DEARNESS * took))
+                self._fresh_until = _serves_until(begun, least=FRESH)
         return list(self._found)
 
     async def look_at(self, pool: str) -> PoolReport:
-        """The pool, as of now. Raises NotFound."""
-        (found,) = await self._look(await self._queues.find(pool))
+        """The pool as of now, but where the last look at it took long. Raises as `look`, and NotFound."""
+        async with self._looking:
+            found, until = self._dear.get(pool, (None, float("-inf")))
+            if found is None or monotonic() >= until:
+                begun = monotonic()
+                (found,) = await self._look(await self._queues.find(pool))
+                self._dear.pop(pool, None)
+                if monotonic() - begun > LONG:
+                    self._dear[pool] = found, _serves_until(begun)
         return found
 
     async def history(self, pool: str) -> list[Minute]:
@@ -147,6 +157,12 @@ class Pools:
     async def _slots(self, start: int, end: int) -> dict[int, Mapping[str, Mapping[str, float]]]:
         rows = self._database[SLOTS].find({"_id": {"$gte": start, "$lt": end}})
         return {int(row["_id"]): row["pools"] async for row in rows}
+
+
+def _serves_until(begun: float, *, least: float = 0.0) -> float:
+    """Until when a look serves that has just ended."""
+    now = monotonic()
+    return now + min(STALE, max(least, DEARNESS * (now - begun)))
 
 
 def _flow(slots: Mapping[int, Mapping[str, Mapping[str, float]]], pool: str, end: int, seconds: int) -> Flow:

@@ -8,6 +8,7 @@ from pymongo.errors import BulkWriteError
 
 from domain.changes import DUPLICATE_KEY, Changes, Database, Doc
 from domain.events import registry
+from domain.events.errors import SeqAhead
 from domain.events.models import CURSORS, EVENTS, OUTBOX, TIMES, NewEvent, Recorded
 from domain.events.rules import SHOP
 from domain.events.telling import LASTING, PAGE, Router, Telling
@@ -96,10 +97,13 @@ class Events:
         query = {"account_id": account_id, "seq": {"$gt": seq}}
         return await self._database[EVENTS].find(query).sort("seq").limit(limit).to_list()
 
-    async def last(self, account_id: str) -> int:
-        """The account's last `seq`; 0 before its first event."""
+    async def last(self, account_id: str, *, known: int = 0) -> int:
+        """The account's last `seq`; 0 before its first event. Raises SeqAhead where `known` is past it."""
         row = await self._database[CURSORS].find_one({"_id": account_id})
-        return int(row["seq"]) if row else 0
+        last = int(row["seq"]) if row else 0
+        if known > last:
+            raise SeqAhead(last_seq=last)
+        return last
 
 
 def _document(event: NewEvent, *, seq: int, at: datetime) -> dict[str, Any]:

@@ -13,8 +13,17 @@ from domain.values import Clock
 OVERLAP = timedelta(seconds=60)
 #: How long ago they can be read. Each account's own are there for ever.
 OLDEST = timedelta(days=31)
-#: The shortest and longest span that is looked at at once, and how many of them one call looks at.
-FIRST, LONGEST, SPANS = timedelta(seconds=1), timedelta(seconds=256), 100
+#: The shortest and longest span that is looked at at once, and how many of them one call looks at. A month of
+#: silence is some 750 of the longest.
+FIRST, LONGEST, SPANS = timedelta(seconds=1), timedelta(hours=1), 100
+#: The longest span where one type is looked for: where it has no rows, others may have many.
+LONGEST_OF_TYPE = timedelta(seconds=256)
+#: Rows of a span beyond which a shorter one is looked at; of the shortest one all are read.
+ROWS = 500
+#: How long rows are kept: a day more, for whoever is still reading.
+KEPT = OLDEST + timedelta(days=1)
+#: Rows that one sweep deletes at most, and about how many of them at once.
+SWEEP, SWEEP_PART = 5000, 200
 #: Events that are asked for at once.
 PART = 50
 
@@ -41,15 +50,18 @@ class Times:
     async def read(self, place: Place, *, kind: str | None, limit: int) -> Reading:
         """Events after `place`, oldest first, at most `limit`; fewer, or none, where many spans are empty."""
         now, span = self._clock(), FIRST
+        longest = LONGEST if kind is None else LONGEST_OF_TYPE
         low = min(place[0], now)
         found: list[Place] = []
         for _ in range(SPANS):
             high = min(low + span, now)
-            span = min(2 * span, LONGEST)
-            if seen := await self._places(low, high, kind):
-                found += [each for each in seen if each > place]
-                span = FIRST
-            low = high
+            seen = await self._places(low, high, kind)
+            if seen is None:
+                # After a silence much has happened.
+                span = max(span / 8, FIRST)
+                continue
+            found += [each for each in seen if each > place]
+            span, low = FIRST if seen else min(2 * span, longest), high
             if len(found) > limit or low >= now:
                 break
         shown = sorted(found)[:limit]
@@ -57,11 +69,26 @@ class Times:
             return Reading(await self._events(shown), shown[-1])
         return Reading(await self._events(shown), (low, "") if low < now else None)
 
-    async def _places(self, low: datetime, high: datetime, kind: str | None) -> list[Place]:
+    async def sweep(self) -> int:
+        """Deletes the oldest of the rows that nobody can read any more; answers how many. The events stay."""
+        old = self._database[TIMES].find({"at": {"$lt": self._clock() - KEPT}}, {"_id": 0, "at": 1})
+        times = [row["at"] for row in await old.sort("at").limit(SWEEP).to_list()]
+        deleted = 0
+        for start in range(0, len(times), SWEEP_PART):
+            upto = times[start : start + SWEEP_PART][-1]
+            deleted += (await self._database[TIMES].delete_many({"at": {"$lte": upto}})).deleted_count
+        return deleted
+
+    async def _places(self, low: datetime, high: datetime, kind: str | None) -> list[Place] | None:
+        """None where there are too many to be read at once."""
         query: Doc = {"at": {"$gte": low, "$lt": high}} | ({"types": kind} if kind else {})
+        most = ROWS if high - low > FIRST else 0
+        rows = await self._database[TIMES].find(query).limit(most).to_list()
+        if most and len(rows) >= most:
+            return None
         return [
             (row["at"], event_id)
-            async for row in self._database[TIMES].find(query)
+            for row in rows
             for event_id, each in zip(row["events"], row["types"], strict=True)
             if kind in (None, each)
         ]

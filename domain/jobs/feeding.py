@@ -21,6 +21,8 @@ from domain.values import Clock
 
 #: Seconds between two looks at a pool that had nobody waiting for a turn.
 SELDOM = 1.0
+#: The most jobs of a pool that one look sends: other pools, and those who stop, wait for its end.
+AT_ONCE = 256
 #: Seconds between two looks over all turns, for those that a gap parts from the others.
 SEARCH_EVERY = 10.0
 #: The pause after such a look, in times that it took: the local store reads all that waits for it.
@@ -49,6 +51,10 @@ class _Pool:
     room: int = LEAST_ROOM
     look_at: float = 0.0
     search_at: float = 0.0
+    #: Whether somebody waited at the last look.
+    busy: bool = False
+    #: Turns that were passed long ago, and have a job all the same.
+    missed: list[int] = field(default_factory=list)
 
 
 class Feeder:
@@ -93,38 +99,61 @@ class Feeder:
         if depth is None:
             return await self._try_one(pool)
         pool.room = next_room(pool.room, ready=depth.ready)
-        jobs = await self._take(pool, pool.room - depth.ready)
+        jobs = await self._take(pool, min(AT_ONCE, pool.room - depth.ready))
         await self._send(pool.name, jobs)
         return len(jobs)
 
-    async def _anybody(self, pool: _Pool) -> bool:
-        """Whether somebody waits. Looks over all turns seldom, for the first that has a job.
+    async def search(self) -> int:
+        """Looks, while many wait in a pool, for jobs whose turn was passed; answers in how many pools.
 
-        While many wait it looks over those alone that were passed: who was stopped in the middle of giving a
-        turn, for however long, stores a job that nobody else would find before the others are done.
+        Who was stopped in the middle of giving a turn, for however long, stores a job that nobody else would
+        find before the others are done. `feed` goes on meanwhile, and sends what was found.
         """
+        count = 0
+        for pool in list(self._pools.values()):
+            if not pool.busy or time.monotonic() < pool.search_at:
+                continue
+            upto = pool.passed[0][0] if pool.passed else pool.turn or 0
+            first = await self._first(pool, before=turn_at(upto))
+            if first is not None:
+                pool.missed += range(first, min(first + NEAR, upto))
+                count += 1
+        return count
+
+    async def _anybody(self, pool: _Pool) -> bool:
+        """Whether somebody waits. Where nobody seems to, looks over all turns seldom, past any gap."""
+        pool.passed.extendleft((turn, float("-inf")) for turn in reversed(pool.missed))
+        pool.missed = []
+        pool.busy = bool(pool.passed or await self._peek(pool, 1))
+        if not pool.busy and time.monotonic() >= pool.search_at:
+            pool.busy = await self._beyond_gap(pool)
+        return pool.busy
+
+    async def _beyond_gap(self, pool: _Pool) -> bool:
+        """Goes to the first turn that has a job, wherever that is. False where none has."""
         turn = pool.turn or 0
-        waits = bool(pool.passed or await self._peek(pool, 1))
-        if time.monotonic() < pool.search_at:
-            return waits
-        upto = pool.passed[0][0] if pool.passed else turn
-        begun = time.monotonic()
-        first = await self._first(pool.name, before=turn_at(upto) if waits else NEVER)
-        ended = time.monotonic()
-        pool.search_at = ended + max(SEARCH_EVERY, DEARNESS * (ended - begun))
+        # The local store reads all that waits in every pool for a range, and for this what this pool has.
+        queued = {"pool": pool.name, "state": QUEUED}
+        if await self._database[JOBS].find_one(queued, {"_id": 1}) is None:
+            pool.search_at = time.monotonic() + SEARCH_EVERY
+            return False
+        first = await self._first(pool, before=NEVER)
         if first is None:
-            return waits
+            return False
         if first < turn:
-            again = range(first, min(first + NEAR, upto))
-            pool.passed.extendleft((late, float("-inf")) for late in reversed(again))
+            pool.passed.extend((late, float("-inf")) for late in range(first, min(first + NEAR, turn)))
         else:
             pool.turn = first
         return True
 
-    async def _first(self, pool: str, *, before: datetime) -> int | None:
-        held = {"pool": pool, "state": QUEUED, "not_before": {"$gte": HELD_FROM, "$lt": before}}
-        rows = self._database[JOBS].find(held, {"not_before": 1}).sort("not_before").limit(1)
-        return next((turn_of(row["not_before"]) for row in await rows.to_list()), None)
+    async def _first(self, pool: _Pool, *, before: datetime) -> int | None:
+        """The first turn with a job. Puts the next such look off by what this one took."""
+        begun = time.monotonic()
+        held = {"pool": pool.name, "state": QUEUED, "not_before": {"$gte": HELD_FROM, "$lt": before}}
+        rows = await self._database[JOBS].find(held, {"not_before": 1}).sort("not_before").limit(1).to_list()
+        ended = time.monotonic()
+        pool.search_at = ended + max(SEARCH_EVERY, DEARNESS * (ended - begun))
+        return next((turn_of(row["not_before"]) for row in rows), None)
 
     async def _peek(self, pool: _Pool, count: int) -> list[Doc]:
         """Jobs of this turn and the next few, at most so many. Passes no turn."""

@@ -1,10 +1,11 @@
 """What keeps a `202` kept: sends again what never arrived, takes back what a dead worker held, tidies up."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from domain.changes import Changes, Database, Doc
+from domain.errors import Conflict, NotFound
 from domain.jobs.acceptance import message_of
 from domain.jobs.commands import pools
 from domain.jobs.deaths import Death, Deaths
@@ -20,6 +21,11 @@ from domain.settings import Jobs as JobSettings
 from domain.values import Clock, id_floor
 
 log = logger(__name__)
+
+#: Jobs of one question by id: what it costs the store grows with their square.
+ASKED = 50
+#: How a job ended.
+_END = {"state": 1, "finished_at": 1}
 
 
 class Relay:
@@ -120,6 +126,16 @@ class Relay:
             count += await self._take_back(job, now)
         return count
 
+    async def take_back_one(self, job_id: str) -> None:
+        """As `take_back`, for one job. Raises NotFound, and Conflict where its lease has not ended."""
+        job: Doc | None = await self._database[JOBS].find_one({"_id": job_id})
+        if job is None:
+            raise NotFound(job=job_id)
+        now = self._clock()
+        overdue = job["state"] == RUNNING and job["lease_until"] < now
+        if not overdue or not await self._take_back(job, now):
+            raise Conflict(job=job_id, state=job["state"], reason="no worker has fallen silent with it")
+
     async def _take_back(self, job: Doc, now: datetime) -> int:
         dead = job["attempts"] >= self._settings.max_attempts
         state, note = (DEAD if dead else QUEUED), "the worker fell silent"
@@ -144,26 +160,32 @@ class Relay:
         return len(gone)
 
     async def compact(self, *, limit: int = 1000) -> int:
-        """Takes payload and history from jobs that ended long ago; key and outcome stay. Dead ones keep all.
+        """Takes payload and history from jobs that ended long ago; key and outcome stay.
 
+        Dead ones keep all, also where a replay brings them to another end after the walk has passed them.
         Walks the ledger by id from where the last sweep came to, so it needs no index of its own.
         """
         before = self._clock() - self._settings.compact_after
         mark = await self._database[PROGRESS_MARKS].find_one({"_id": "compact"}) or {"upto": "", "open": []}
         walked = {"_id": {"$gt": mark["upto"], "$lt": id_floor(before)}}
-        rows = self._database[JOBS].find(walked, {"state": 1, "finished_at": 1})
+        rows = self._database[JOBS].find(walked, _END)
         found = await rows.sort("_id").limit(limit).to_list()
-        left = self._database[JOBS].find({"_id": {"$in": mark["open"]}}, {"state": 1, "finished_at": 1})
-        found += await left.to_list()
-        if not found:
+        for some in _parts(mark["open"]):
+            found += await self._database[JOBS].find({"_id": {"$in": some}}, _END).to_list()
+        if not found and not mark["open"]:
             return 0
         ended = {row["_id"] for row in found if row["state"] in COMPACTED and row["finished_at"] < before}
-        query = {"_id": {"$in": sorted(ended)}, "state": {"$in": list(COMPACTED)}}
-        unset = {"$unset": {"payload": "", "history": "", "progress": ""}}
-        await Changes.of(JOBS, query, unset).commit(self._database)
+        for some in _parts(sorted(ended)):
+            query = {"_id": {"$in": some}, "state": {"$in": list(COMPACTED)}}
+            unset = {"$unset": {"payload": "", "history": "", "progress": ""}}
+            await Changes.of(JOBS, query, unset).commit(self._database)
         reached = {
-            "upto": max(mark["upto"], *(row["_id"] for row in found)),
-            "open": sorted(row["_id"] for row in found if row["_id"] not in ended),
+            "upto": max([mark["upto"], *(row["_id"] for row in found)]),
+            "open": sorted(row["_id"] for row in found if row["_id"] not in ended and row["state"] != DEAD),
         }
         await self._database[PROGRESS_MARKS].update_one({"_id": "compact"}, {"$set": reached}, upsert=True)
         return len(ended)
+
+
+def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + ASKED] for start in range(0, len(ids), ASKED))

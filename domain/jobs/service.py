@@ -227,12 +227,18 @@ class Jobs:
 
     async def oldest(self, pool: str) -> datetime | None:
         """Since when the pool's oldest job waits; None where none does. What is put off does not wait yet."""
+        if not await self.anybody(pool):
+            return None
         # What waits for its account's turn has come later than what was sent, but for a flood: see `Pools`.
         query: Doc = {"pool": pool, "state": QUEUED, "not_before": {"$gt": datetime.fromtimestamp(0, UTC)}}
         query["$or"] = [{"waits_since": None}, {"waits_since": {"$lte": self._clock()}}]
         fields = {"created_at": 1, "waits_since": 1}
         rows = self._database[JOBS].find(query, fields).sort("not_before").limit(OLDEST_OF)
         return min([waiting_since(row) async for row in rows], default=None)
+
+    async def anybody(self, pool: str) -> bool:
+        """Whether any job of the pool is queued. Unlike a range, cheap on the local store where none is."""
+        return await self._database[JOBS].find_one({"pool": pool, "state": QUEUED}, {"_id": 1}) is not None
 
     async def drain(self) -> None:
         """Returns when nothing is on its way into the ledger or to the broker."""

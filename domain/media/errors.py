@@ -17,7 +17,7 @@ class MediaQuotaExceeded(Conflict):
     """The account would have more media than it may. `left` says what there is room for."""
 
     code = "media_quota_exceeded"
-    message = "There is no room for this. Delete media first."
+    message = "There is no room for this. Delete media for good first."
 
 
 class MediaInUse(Conflict):

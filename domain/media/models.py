@@ -68,6 +68,8 @@ class Medium(Document):
     deleted_from: str | None = None
     #: When the sweep takes it away, if nothing becomes of it until then; None while it is kept.
     sweep_at: datetime | None = None
+    #: Set by the sweep, together with giving its room back: its bytes are gone.
+    swept: bool = False
 
     class Settings:
         """Where; an account's, those of the same bytes, what the sweep looks for, and what jobs are at."""
@@ -86,7 +88,7 @@ class Medium(Document):
 
 
 class MediaUsage(Document):
-    """What counts against an account's quota: the originals that it was promised room for."""
+    """What counts against an account's quota: originals, from the promise of room until they are swept."""
 
     id: str  # type: ignore[assignment]  # the account's
     bytes: int
@@ -115,7 +117,8 @@ class MediaGarbage(Document):
 class MediaMark(Document):
     """How far a walk has come: over the bucket's keys, or over what jobs are at."""
 
-    id: str  # type: ignore[assignment]  # the prefix, or the walk's name
+    id: str  # type: ignore[assignment]  # the prefix, or the walk's name: `stalled`, `parts`
+    #: A key, or what else the walk goes on from; empty at its beginning.
     after: str
 
     class Settings:

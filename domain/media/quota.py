@@ -12,7 +12,7 @@ GUARD = "media quota"
 
 
 class Quota:
-    """Originals count as long as they are, from the promise to take them until they are deleted.
+    """Originals count as long as they are: from the promise to take them until the sweep has taken them away.
 
     The counter is its own guard: of two uploads that the account has room for one of, one is refused.
     """

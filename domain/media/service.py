@@ -1,6 +1,7 @@
 """The library of an account: its media are shown, deleted, and brought back."""
 
 from contextlib import suppress
+from datetime import datetime
 
 from domain.changes import Changes, Database, Doc, GuardFailed
 from domain.errors import NotFound, TryAgain
@@ -8,7 +9,7 @@ from domain.jobs.service import Jobs
 from domain.media.commands import RenderMedia
 from domain.media.errors import MediaInUse
 from domain.media.models import MEDIA
-from domain.media.quota import GUARD, Quota
+from domain.media.quota import Quota
 from domain.media.rules import DELETED, FAILED, PROCESSING, UPLOADING
 from domain.media.uploads import TRIES, process
 from domain.products.models import PRODUCTS
@@ -51,64 +52,60 @@ class Library:
         """What the account has, and has room for."""
         return await self._quota.usage(account_id)
 
-    async def delete(self, media_id: str, *, owner: str | None) -> Doc:
-        """Takes it away; until `sweep_at` it can be restored. Its room is given back at once. Idempotent.
+    async def delete(self, media_id: str, *, owner: str | None, for_good: bool = False) -> Doc:
+        """Takes it away; until `sweep_at` it can be restored, and takes the room that it took. Idempotent.
 
-        Raises NotFound, and MediaInUse while a product shows it.
+        `for_good` has the sweep take it at once, also one that was deleted before. Raises NotFound, and
+        MediaInUse while a product shows it.
         """
         for _ in range(TRIES):
-            medium = await self.get(media_id, owner=owner)
+            medium, now = await self.get(media_id, owner=owner), self._clock()
             if medium["state"] == DELETED:
-                return medium
-            # Who attaches it meanwhile gives it another revision.
-            await self._require_unused(media_id)
-            now, changes = self._clock(), Changes()
-            fields = {
-                "state": DELETED,
-                "deleted_from": medium["state"],
-                "deleted_at": now,
-                "sweep_at": now + self._settings.keep_deleted,
-                "revision": new_id(),
-            }
-            seen = {name: medium[name] for name in ("_id", "state", "revision")}
-            changes.update(MEDIA, seen, {"$set": fields}, expect=1, name="medium")
-            self._quota.give_back(changes, medium["account_id"], medium["upload"]["size"])
-            with suppress(GuardFailed):
-                await changes.commit(self._database)
+                if not for_good or medium["sweep_at"] <= now:
+                    return medium
+                fields: Doc = {"sweep_at": now, "revision": new_id()}
+            else:
+                # Who attaches it meanwhile gives it another revision.
+                await self._require_unused(media_id)
+                fields = {
+                    "state": DELETED,
+                    "deleted_from": medium["state"],
+                    "deleted_at": now,
+                    "sweep_at": now if for_good else now + self._settings.keep_deleted,
+                    "revision": new_id(),
+                }
+            if await self._changed(medium, fields):
                 return medium | fields
         raise TryAgain("others kept changing the same medium")
 
     async def restore(self, media_id: str, *, owner: str | None) -> Doc:
         """Brings back what was deleted, as it was; what was to be rendered then is rendered. Idempotent.
 
-        Raises NotFound, also where its time is over, and MediaQuotaExceeded.
+        Raises NotFound, also where its time is over.
         """
         for _ in range(TRIES):
-            medium = await self.get(media_id, owner=owner)
+            medium, now = await self.get(media_id, owner=owner), self._clock()
             if medium["state"] != DELETED:
                 return medium
-            if medium["sweep_at"] <= self._clock():
+            if medium["sweep_at"] <= now:
                 raise NotFound(media=media_id)
-            size = medium["upload"]["size"]
-            try:
-                await self._restore(medium, size)
-            except GuardFailed as error:
-                if error.guards == (GUARD,):  # else it is another's by now
-                    await self._quota.refused(medium["account_id"], size)
+            if medium["deleted_from"] == PROCESSING:
+                await self._render_again(medium, now)
+            else:
+                await self._bring_back(medium, now)
         raise TryAgain("others kept changing the same medium")
 
-    async def _restore(self, medium: Doc, size: int) -> None:
-        changes, now = Changes(), self._clock()
-        self._quota.take(changes, medium["account_id"], size)
-        if medium["deleted_from"] == PROCESSING:
-            job_id = new_id()
-            process(changes, medium, job_id=job_id, now=now)
-            command = RenderMedia(media_id=medium["_id"])
-            key = f"restore:{medium['revision']}"
-            request = command.payload()
-            whose = {"owner": medium["account_id"], "key": key, "request": request, "job_id": job_id}
+    async def _render_again(self, medium: Doc, now: datetime) -> None:
+        job_id, changes = new_id(), Changes()
+        process(changes, medium, job_id=job_id, now=now)
+        command = RenderMedia(media_id=medium["_id"])
+        key = f"restore:{medium['revision']}"
+        request = command.payload()
+        whose = {"owner": medium["account_id"], "key": key, "request": request, "job_id": job_id}
+        with suppress(GuardFailed):  # it is another's by now
             await self._jobs.submit_with(changes, command, **whose)
-            return
+
+    async def _bring_back(self, medium: Doc, now: datetime) -> None:
         kept = {UPLOADING: self._settings.abandon_after, FAILED: self._settings.keep_deleted}
         lasts = kept.get(medium["deleted_from"])
         fields = {
@@ -118,9 +115,12 @@ class Library:
             "sweep_at": now + lasts if lasts is not None else None,
             "revision": new_id(),
         }
+        await self._changed(medium, fields)
+
+    async def _changed(self, medium: Doc, fields: Doc) -> bool:
+        """Whether the medium was as it was read."""
         seen = {name: medium[name] for name in ("_id", "state", "revision")}
-        changes.update(MEDIA, seen, {"$set": fields}, expect=1, name="medium")
-        await changes.commit(self._database)
+        return bool((await self._database[MEDIA].update_one(seen, {"$set": fields})).matched_count)
 
     async def _require_unused(self, media_id: str) -> None:
         shown = {"media.id": media_id, "deleted_at": None}

@@ -24,6 +24,8 @@ from domain.values import Clock, new_id
 
 #: Media that one run takes away, keys that one looks at under each prefix, and keys of one read by key.
 BATCH, PAGE, KEYS = 50, 1000, 25
+#: What the walk over uploads in parts is called among the marks.
+PARTS = "parts"
 #: What was to end a moment ago is left for the next run: clocks differ, and somebody may bring it back.
 SKEW = timedelta(minutes=1)
 #: An upload in parts that no medium names may belong to one that is being stored.
@@ -61,7 +63,8 @@ class Sweeps:
     async def orphans(self) -> int:
         """Deletes objects, and uploads in parts, that no medium names; answers how many.
 
-        Looks at the next page of keys under each prefix, and begins again after the last.
+        Looks at the next page of keys under each prefix and of uploads in parts, and begins again after the
+        last.
         """
         count = sum([await self._claims.collect(sha256) for sha256 in await self._claims.unfinished()])
         count += await self._lost_uploads(await self._page(UPLOADS))
@@ -77,6 +80,7 @@ class Sweeps:
         if upload["multipart_id"] is not None:
             await self._uploads.abort(upload["key"], upload["multipart_id"])
         await self._objects.delete([upload["key"]])
+        await self._free(medium)
         await self._media.delete_one({"_id": medium["_id"], "state": DELETED})
         if medium["sha256"] is not None:
             await self._claims.collect(medium["sha256"])
@@ -84,23 +88,37 @@ class Sweeps:
 
     async def _give_up(self, medium: Doc) -> bool:
         """Deletes what was never completed, or failed, for good. False where somebody was first."""
-        now, changes = self._clock(), Changes()
-        fields = {"state": DELETED, "deleted_from": medium["state"], "deleted_at": now, "revision": new_id()}
+        fields = {
+            "state": DELETED,
+            "deleted_from": medium["state"],
+            "deleted_at": self._clock(),
+            "revision": new_id(),
+        }
         seen = {name: medium[name] for name in ("_id", "state", "sweep_at")}
-        changes.update(MEDIA, seen, {"$set": fields}, expect=1, name="medium")
+        return bool((await self._media.update_one(seen, {"$set": fields})).matched_count)
+
+    async def _free(self, medium: Doc) -> None:
+        """Gives its room back, once. Nobody can bring it back any more."""
+        changes = Changes()
+        seen = {"_id": medium["_id"], "state": DELETED, "swept": {"$ne": True}}
+        changes.update(MEDIA, seen, {"$set": {"swept": True}}, expect=1, name="medium")
         self._quota.give_back(changes, medium["account_id"], medium["upload"]["size"])
         with suppress(GuardFailed):
             await changes.commit(self._database)
-            return True
-        return False
 
     async def _page(self, prefix: str) -> Sequence[StoredObject]:
-        mark = await self._marks.find_one({"_id": prefix})
-        found = await self._objects.listing(prefix, after=mark["after"] if mark else "", limit=PAGE)
-        after = found[-1].key if len(found) == PAGE else ""
-        if after != (mark["after"] if mark else ""):
-            await self._marks.update_one({"_id": prefix}, {"$set": {"after": after}}, upsert=True)
+        after = await self._mark(prefix)
+        found = await self._objects.listing(prefix, after=after, limit=PAGE)
+        await self._go_on(prefix, after, found[-1].key if len(found) == PAGE else "")
         return found
+
+    async def _mark(self, walk: str) -> str:
+        mark = await self._marks.find_one({"_id": walk})
+        return str(mark["after"]) if mark else ""
+
+    async def _go_on(self, walk: str, before: str, after: str) -> None:
+        if after != before:
+            await self._marks.update_one({"_id": walk}, {"$set": {"after": after}}, upsert=True)
 
     async def _lost_uploads(self, page: Sequence[StoredObject]) -> int:
         """A medium is stored before anybody can upload to its key: without one the object is nobody's."""
@@ -126,14 +144,21 @@ class Sweeps:
         return rows
 
     async def _lost_parts(self) -> int:
-        count = 0
-        for key, upload_id in await self._uploads.begun(UPLOADS, before=self._clock() - FRESH):
-            medium = await self._media.find_one({"_id": key.removeprefix(UPLOADS)})
-            named = medium is not None and medium["upload"]["multipart_id"] == upload_id
-            if medium is None or not named or UPLOADING not in {medium["state"], medium["deleted_from"]}:
-                await self._uploads.abort(key, upload_id)
-                count += 1
-        return count
+        after = await self._mark(PARTS)
+        begun, following = await self._uploads.begun(
+            UPLOADS, before=self._clock() - FRESH, after=after, limit=PAGE
+        )
+        await self._go_on(PARTS, after, following)
+        rows = await self._rows("_id", sorted({key.removeprefix(UPLOADS) for key, _ in begun}))
+        awaited = {
+            (row["upload"]["key"], row["upload"]["multipart_id"])
+            for row in rows
+            if UPLOADING in {row["state"], row["deleted_from"]}
+        }
+        lost = [each for each in begun if each not in awaited]
+        for key, upload_id in lost:
+            await self._uploads.abort(key, upload_id)
+        return len(lost)
 
 
 def _parts(values: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -82,7 +82,7 @@ class OrderExpired(EventData):
     example=_ORDER | {"state": "cancelled", "reason": "ordered twice"},
 )
 class OrderCancelled(EventData):
-    """A pending or reserved order was cancelled; `reason` where one was given."""
+    """An order that no money came of was cancelled; `reason` where one was given."""
 
     order_id: str
     state: Literal["cancelled"]

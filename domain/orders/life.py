@@ -13,6 +13,7 @@ from domain.orders.payments import OrderPayments
 from domain.orders.refunds import Refunds
 from domain.orders.reserving import Reserving
 from domain.orders.steps import Steps
+from domain.orders.unpaid import Unpaid
 from domain.ports import Locks, PaymentProvider
 from domain.settings import Settings
 from domain.values import Clock
@@ -25,6 +26,7 @@ class Life:
     refunds: Refunds
     fulfilment: Fulfilment
     notices: Notices
+    unpaid: Unpaid
 
 
 def life(
@@ -64,4 +66,5 @@ def life(
         late=settings.payments.late,
     )
     fulfilment = Fulfilment(database=database, steps=steps, clock=clock, complete_after=complete_after)
-    return Life(refunds, fulfilment, notices)
+    unpaid = Unpaid(database=database, steps=steps, provider=provider, ends=ends)
+    return Life(refunds, fulfilment, notices, unpaid)

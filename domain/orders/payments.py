@@ -21,7 +21,7 @@ from domain.inventory.rules import PAID as HOLD_PAID
 from domain.metrics import BATCH_SIZE
 from domain.orders import states
 from domain.orders.models import ORDERS, PAYMENTS
-from domain.orders.payment_ends import CAPTURED, DECLINED, End, PaymentEnds
+from domain.orders.payment_ends import CAPTURED, DECLINED, VOIDED, End, PaymentEnds
 from domain.orders.rules import PAID, RESERVED, due, hold_for_payment, started
 from domain.orders.steps import unplaced
 from domain.ports import Charge, PaymentProvider, ProviderTimeout
@@ -32,7 +32,7 @@ RECONCILE_AFTER = 1.0
 
 
 class CaptureRefused(Exception):
-    """The provider does not hand over what it had authorised."""
+    """The provider does not hand over what it had authorised: the order can be cancelled, see `Unpaid`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class OrderPayments:
         if order.get("payment_id") != payment_id:
             await self._let_go(payment_id, owner)
             raise OrderNotPayable(**states.refusal(order, PAID))
-        return await self._capture(order_id, payment_id)
+        return await self._capture(order_id, payment_id, owner)
 
     async def drain(self) -> None:
         """Returns when the steps in hand are done."""
@@ -189,16 +189,24 @@ class OrderPayments:
             raise TryAgain(msg, seconds=RECONCILE_AFTER)
         return charge
 
-    async def _capture(self, order_id: str, payment_id: str) -> Doc:
+    async def _capture(self, order_id: str, payment_id: str, owner: str) -> Doc:
         try:
             charge = await self._provider.capture(key=payment_id)
         except ProviderTimeout as error:
             raise TryAgain(str(error), seconds=RECONCILE_AFTER) from error
-        if charge.status != "captured":
+        if charge.status != CAPTURED:
+            await self._end_without_money(payment_id, charge, owner)
             # Goods are sold and no money came: for people to see, as a dead job.
             raise CaptureRefused(f"{payment_id} is {charge.status}: {charge.reason}")
         await self._ends.captured(payment_id)
         return {"order_id": order_id, "order_state": PAID, "payment_id": payment_id}
+
+    async def _end_without_money(self, payment_id: str, charge: Charge, owner: str) -> None:
+        """Says that no money came, where that is so for good. A capture that is told of later counts yet."""
+        payment = await self._database[PAYMENTS].find_one({"_id": payment_id})
+        if payment is not None and charge.status in (DECLINED, VOIDED):
+            reason = charge.reason or "the provider did not hand the money over"
+            await self._ends.without_money(End.of(payment, owner, charge.status, reason))
 
     async def _let_go(self, payment_id: str, owner: str) -> None:
         """Voids what the attempt has authorised, or may yet: a request can still be on its way."""

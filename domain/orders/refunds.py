@@ -12,11 +12,10 @@ from domain.changes import Changes, Database, Doc
 from domain.discounts import uses
 from domain.errors import NoticeMismatch, RefundRefused, TryAgain
 from domain.events.models import NewEvent
-from domain.inventory import stock
-from domain.inventory.models import HOLDS
 from domain.orders import states
 from domain.orders.fulfilment import completion
 from domain.orders.models import COMPLETIONS, PAYMENTS
+from domain.orders.restocking import restock
 from domain.orders.rules import FULFILLED, PAID, REFUNDED, due, moment
 from domain.orders.shares import DONE, REFUSED, STARTED, fits, is_sent, refund_of, refunded, to_refund
 from domain.orders.steps import Step, Steps
@@ -165,7 +164,8 @@ class Refunds:
         }
         events = [NewEvent(order["account_id"], "order.refunded", order["_id"], data)]
         if refund["restock"] and refund["lines"]:
-            events += await self._restock(changes, order, refund, at)
+            said = {"act_id": refund["id"], "actor": refund["actor"], "reason": refund["reason"]}
+            events += await restock(self._database, changes, order, refund["lines"], **said, at=at)
         return Step(update, events, changes)
 
     @staticmethod
@@ -175,27 +175,6 @@ class Refunds:
             fields |= {"state": "refunded"}
         query = {"_id": order["payment_id"]}
         changes.update(PAYMENTS, query, {"$set": fields}, expect=None, name="payment of the refund")
-
-    async def _restock(self, changes: Changes, order: Doc, refund: Doc, at: datetime) -> list[NewEvent]:
-        """The units go back to where they were sold from."""
-        hold = await self._database[HOLDS].find_one({"_id": order["hold_id"]})
-        where = {line["sku"]: line["stock_id"] for line in (hold or {}).get("lines", ())}
-        lines = [
-            {"stock_id": where[line["sku"]], "quantity": line["quantity"]}
-            for line in refund["lines"]
-            if line["sku"] in where
-        ]
-        seen = await stock.levels(self._database, [line["stock_id"] for line in lines])
-        return stock.returned(
-            changes,
-            seen,
-            refund_id=refund["id"],
-            order_id=order["_id"],
-            lines=lines,
-            actor=refund["actor"],
-            reason=refund["reason"],
-            at=at,
-        )
 
 
 def _begin(order: Doc, request: RefundRequest, found: Doc, at: datetime) -> Step:

@@ -54,7 +54,8 @@ class Repairs:
 
     async def _do(self, verb: str, thing_id: str) -> dict[str, Any]:
         if verb == "take_back":
-            return {"taken_back": await self._relay.take_back()}
+            await self._relay.take_back_one(thing_id)
+            return {"taken_back": 1}
         if verb == "end_hold":
             if await self._holds.get(thing_id) is None:
                 raise NotFound(hold=thing_id)

@@ -19,6 +19,8 @@ from domain.orders.commands import PlaceOrder
 from domain.orders.listing import OrderQuery, wanted
 from domain.orders.models import ORDERS, PAYMENTS
 from domain.orders.rules import CANCELLED, EXPIRED, PAID, RESERVED, SYSTEM, moment, pending_view, view
+from domain.orders.steps import order_event
+from domain.orders.unpaid import Unpaid
 from domain.values import Clock
 
 #: What becomes of an order when its hold ends.
@@ -28,8 +30,9 @@ ORDER_STATE = {HOLD_PAID: PAID, HOLD_EXPIRED: EXPIRED, HOLD_CANCELLED: CANCELLED
 class Orders:
     """Verbs and queries of orders. Placing is in `placing`, paying in `payments`."""
 
-    def __init__(self, *, database: Database, holds: Holds, jobs: Jobs, clock: Clock) -> None:
+    def __init__(self, *, database: Database, holds: Holds, jobs: Jobs, unpaid: Unpaid, clock: Clock) -> None:
         self._database = database
+        self._unpaid = unpaid
         self._clock = clock
         self._holds = holds
         self._jobs = jobs
@@ -85,6 +88,7 @@ class Orders:
     ) -> Doc:
         """Cancels a pending or reserved order and gives its stock back. Cancelled before, it changes nothing.
 
+        So it does with a paid order whose money the provider did not hand over, see `Unpaid`.
         `owner` is whose order it has to be; None for staff, who say `by` whom. Raises OrderNotFound,
         OrderNotCancellable, and TryAgain.
         """
@@ -105,6 +109,8 @@ class Orders:
             facts = {order["hold_id"]: {"actor": actor, "reason": reason}} if told else None
             await self._holds.end([order["hold_id"]], cause=HOLD_CANCELLED, facts=facts)
             order = await self._database[ORDERS].find_one({"_id": order_id}) or order
+        if order["state"] == PAID:
+            order = await self._unpaid.cancel(order_id, actor=actor, reason=reason)
         if order["state"] != CANCELLED:
             raise OrderNotCancellable(**states.refusal(order, CANCELLED))
         return {"order_state": CANCELLED}
@@ -170,12 +176,6 @@ def _end_together(changes: Changes, holds: Sequence[Doc], line: Doc) -> None:
     update = {"$set": {"state": line["state"]}, "$push": {"timeline": line}}
     query = {"_id": {"$in": [hold["order_id"] for hold in holds]}, "state": RESERVED}
     changes.update(ORDERS, query, update, expect=len(holds), name=f"orders {line['state']}")
-
-
-def order_event(account_id: str, order_id: str, state: str, *, reason: str | None = None) -> NewEvent:
-    """What is told of an order that is in the state now."""
-    data = {"order_id": order_id, "state": state} | ({"reason": reason} if reason else {})
-    return NewEvent(account_id, f"order.{state}", order_id, data)
 
 
 def _cancelled_before_it_was(job: Doc, reason: str | None) -> list[NewEvent]:

@@ -39,6 +39,7 @@ TRANSITIONS = (
     Transition(EXPIRED, RESERVED, "a late payment, if so set"),
     Transition(PAID, FULFILLED, "the last unit is sent"),
     Transition(PAID, REFUNDED, "all is paid back"),
+    Transition(PAID, CANCELLED, "the customer or staff cancel, if its money did not come"),
     Transition(FULFILLED, COMPLETED, "staff, or time"),
     Transition(FULFILLED, REFUNDED, "all is paid back"),
     Transition(COMPLETED, REFUNDED, "all is paid back"),
@@ -53,8 +54,9 @@ def allowed(state: str) -> list[str]:
 def refusal(order: Mapping[str, Any], wanted: str) -> dict[str, Any]:
     """What an error tells of an order that cannot become `wanted`, whatever the table says."""
     state = str(order["state"])
-    # Nobody takes an order that was placed back to `pending`.
-    following = [each for each in allowed(state) if each not in (wanted, PENDING)]
+    # Nobody takes an order that was placed back to `pending`; and few orders that are paid have no money.
+    barred = (wanted, PENDING, CANCELLED) if state == PAID else (wanted, PENDING)
+    following = [each for each in allowed(state) if each not in barred]
     return {"order": order["_id"], "state": state, "wanted": wanted, "allowed": following}
 
 

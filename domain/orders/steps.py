@@ -19,6 +19,12 @@ from domain.ports import Locks
 from domain.values import Clock
 
 
+def order_event(account_id: str, order_id: str, state: str, *, reason: str | None = None) -> NewEvent:
+    """What is told of an order that is in the state now."""
+    data = {"order_id": order_id, "state": state} | ({"reason": reason} if reason else {})
+    return NewEvent(account_id, f"order.{state}", order_id, data)
+
+
 @dataclass(slots=True)
 class Step:
     """What is written: the order's update, which adds to its timeline, and what else goes with it."""

@@ -19,6 +19,7 @@ from domain.values import new_id
 from ops.backup.layout import STORE, BackupError, Part, Writer
 
 Raw: TypeAlias = RawBSONDocument
+Documents: TypeAlias = Database[dict[str, Any]]
 
 #: What says who is alive now, and would be wrong at any other time.
 SIGNS = "signs_of_life"
@@ -38,7 +39,7 @@ _RAW: CodecOptions[Raw] = CodecOptions(document_class=RawBSONDocument)
 
 
 @contextmanager
-def opened(url: str, name: str) -> Iterator[Database[dict[str, Any]]]:
+def opened(url: str, name: str) -> Iterator[Documents]:
     """The named database."""
     client: MongoClient[dict[str, Any]] = MongoClient(
         url,
@@ -53,14 +54,14 @@ def opened(url: str, name: str) -> Iterator[Database[dict[str, Any]]]:
         client.close()
 
 
-def occupied(database: Database[dict[str, Any]]) -> list[str]:
+def occupied(database: Documents) -> list[str]:
     """Collections that have a document."""
     names = sorted(database.list_collection_names())
     return [name for name in names if database[name].find_one({}, {"_id": 1}) is not None]
 
 
 @contextmanager
-def moment(database: Database[dict[str, Any]]) -> Iterator[tuple[ClientSession, str]]:
+def moment(database: Documents) -> Iterator[tuple[ClientSession, str]]:
     """A session in which all reads see one moment, and by what: `snapshot` or `transaction`.
 
     MongoDB keeps a snapshot for `minSnapshotHistoryWindowInSeconds`. A store that takes the wish for one and
@@ -77,7 +78,7 @@ def moment(database: Database[dict[str, Any]]) -> Iterator[tuple[ClientSession, 
             yield session, "transaction"
 
 
-def _grants_snapshots(database: Database[dict[str, Any]], session: ClientSession) -> bool:
+def _grants_snapshots(database: Documents, session: ClientSession) -> bool:
     """Whether the session's first read is the moment of all others: shown by what is written after it."""
     mark = {"_id": f"backup {new_id()}"}
     try:
@@ -90,7 +91,7 @@ def _grants_snapshots(database: Database[dict[str, Any]], session: ClientSession
         database[SIGNS].delete_one(mark)
 
 
-def dump(database: Database[dict[str, Any]], folder: Path) -> tuple[dict[str, Part], str]:
+def dump(database: Documents, folder: Path) -> tuple[dict[str, Part], str]:
     """Every collection into a file of its own, all as of one moment. What is in them, and how it was read.
 
     Raises BackupError where the store has forgotten that moment before all was read.
@@ -113,7 +114,7 @@ def dump(database: Database[dict[str, Any]], folder: Path) -> tuple[dict[str, Pa
     return parts, how
 
 
-def _dump_one(database: Database[dict[str, Any]], name: str, session: ClientSession, path: Path) -> Part:
+def _dump_one(database: Documents, name: str, session: ClientSession, path: Path) -> Part:
     writer = Writer(path)
     collection: Collection[Raw] = database.get_collection(name, codec_options=_RAW)  # type: ignore[assignment]
     rows = collection.find({}, session=session, batch_size=READ)
@@ -126,7 +127,7 @@ def _dump_one(database: Database[dict[str, Any]], name: str, session: ClientSess
     return writer.part
 
 
-def load(database: Database[dict[str, Any]], name: str, path: Path) -> int:
+def load(database: Documents, name: str, path: Path) -> int:
     """Inserts every document of the file; answers how many. Raises BackupError."""
     collection: Collection[Raw] = database.get_collection(name, codec_options=_RAW)  # type: ignore[assignment]
     count = 0

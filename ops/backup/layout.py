@@ -124,9 +124,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise BackupError(f"{folder / MANIFEST} cannot be read: {error}") from None
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         raise BackupError(f"{folder} was made by another version of Stockyard, see its {MANIFEST}")
-    parts = {name: Part(**part) for name, part in told.pop("documents").items()}
-    objects = told.pop("objects")
-    return Manifest(**told, documents=parts, objects=Part(**objects) if objects else None)
+    try:
+        parts = {name: Part(**part) for name, part in told.pop("documents").items()}
+        objects = told.pop("objects")
+        return Manifest(**told, documents=parts, objects=Part(**objects) if objects else None)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise BackupError(f"{folder / MANIFEST} is damaged, or of another version: {error}") from None
 
 
 def backups(folder: Path) -> list[Path]:

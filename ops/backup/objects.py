@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ THREADS = 8
 #: Headers of an object that are kept with it.
 KEPT = ("ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "Metadata")
 _GONE = frozenset({"NoSuchKey", "404", "NotFound"})
+_MD5 = re.compile(r"[0-9a-f]{32}")
 _NO_BUCKET = "NoSuchBucket"
 
 
@@ -96,33 +98,49 @@ class Objects:
                     # Written again since it was listed: as it is now.
                     listed = Listed(listed.key, int(head["ContentLength"]), str(head["ETag"]).strip('"'))
                     path = self._folder / OBJECTS / listed.file
-                _write(path, head["Body"])
+                md5 = _write(path, head["Body"])
+                if _names_md5(head, listed.etag) and md5 != listed.etag:
+                    path.unlink()
+                    raise BackupError(f"the bytes of {listed.key} came otherwise than its ETag says")
         except ClientError as error:
             if error.response["Error"]["Code"] in _GONE:
                 return None
             raise
         headers = {name: head[name] for name in KEPT if head.get(name)}
-        return {"key": listed.key, "size": listed.size, "etag": listed.etag, "headers": headers}
+        line = {"key": listed.key, "size": listed.size, "etag": listed.etag, "headers": headers}
+        return line | {"md5": True} if _names_md5(head, listed.etag) else line
 
-    def missing(self, backup: Path) -> list[str]:
-        """Keys of the backup's objects whose bytes are not there, or not as many."""
-        return [
-            line["key"]
-            for line in lines(backup / INDEX)
-            if not (path := self._path_of(line)).exists() or path.stat().st_size != line["size"]
-        ]
+    def damaged(self, backup: Path) -> list[str]:
+        """Keys of the backup's objects whose bytes are not there, or not as they were.
 
-    def load(self, backup: Path) -> int:
-        """Puts back what the bucket has not, or has otherwise; answers how many. Makes the bucket."""
-        there = {each.key: (each.size, each.etag) for each in self.listing()}
-        wanted = (
-            line for line in lines(backup / INDEX) if there.get(line["key"]) != (line["size"], line["etag"])
-        )
+        Reads those whose ETag is their MD5: all that was not stored in parts or with a key of KMS. Of others
+        it looks at the size.
+        """
+        return [line["key"] for line in lines(backup / INDEX) if not self._is_whole(line)]
+
+    def _is_whole(self, line: dict[str, Any]) -> bool:
+        path = self._path_of(line)
+        if not path.exists() or path.stat().st_size != line["size"]:
+            return False
+        if not line.get("md5"):
+            return True
+        with path.open("rb") as file:
+            return bool(hashlib.file_digest(file, _md5).hexdigest() == line["etag"])
+
+    def prepare(self) -> None:
+        """Makes the bucket, if there is none."""
         try:
             self._client.create_bucket(Bucket=self.bucket)
         except ClientError as error:
             if not error.response["Error"]["Code"].startswith("BucketAlready"):
                 raise
+
+    def load(self, backup: Path) -> int:
+        """Puts back what the bucket has not, or has otherwise; answers how many."""
+        there = {each.key: (each.size, each.etag) for each in self.listing()}
+        wanted = (
+            line for line in lines(backup / INDEX) if there.get(line["key"]) != (line["size"], line["etag"])
+        )
         with ThreadPoolExecutor(THREADS) as threads:
             return sum(1 for _ in _spread(threads, self._put, wanted))
 
@@ -134,16 +152,28 @@ class Objects:
         return self._folder / OBJECTS / Listed(line["key"], line["size"], line["etag"]).file
 
 
-def _write(path: Path, body: Any) -> None:
-    """Whole, or not at all."""
+def _write(path: Path, body: Any) -> str:
+    """Whole, or not at all. The MD5 of what was written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(f".{os.getpid()}.new")
+    fresh, digest = path.with_suffix(f".{os.getpid()}.new"), _md5()
     with fresh.open("wb") as file:
         while chunk := body.read(CHUNK):
+            digest.update(chunk)
             file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+    return str(digest.hexdigest())
+
+
+def _md5() -> Any:
+    return hashlib.md5(usedforsecurity=False)
+
+
+def _names_md5(head: dict[str, Any], etag: str) -> bool:
+    """Whether the ETag is the MD5 of the bytes: by S3's rules unless they came in parts or are encrypted."""
+    by_kms = str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
+    return not by_kms and not head.get("SSECustomerAlgorithm") and _MD5.fullmatch(etag) is not None
 
 
 def _spread(threads: ThreadPoolExecutor, work: Callable[[Any], Any], items: Iterator[Any]) -> Iterator[Any]:

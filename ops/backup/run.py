@@ -1,11 +1,14 @@
 """Taking a backup, and putting one back."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 from pymongo.errors import PyMongoError
 
@@ -26,6 +29,8 @@ from ops.backup.objects import Objects
 
 #: Told what is being done.
 Say = Callable[[str], None]
+#: What stores, S3 and disks raise.
+_FAILURES = (PyMongoError, ClientError, BotoCoreError, Boto3Error, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,9 @@ def create(
     backup = folder / f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03}Z"
     try:
         backup.mkdir(parents=True)
+    except OSError as error:
+        raise BackupError(_line(error)) from error
+    try:
         with documents.opened(settings.mongo.url, settings.mongo.database) as database:
             server = str(database.command("buildInfo")["version"])
             say(f"documents of {database.name}")
@@ -63,7 +71,11 @@ def create(
         if objects:
             say(f"objects of {settings.s3.bucket}")
             copied, vanished = _bucket(settings.s3, folder).dump(backup)
-    except (PyMongoError, ClientError, BotoCoreError, OSError) as error:
+    except (BackupError, KeyboardInterrupt, *_FAILURES) as error:
+        # What was copied of the objects stays, for the next one.
+        shutil.rmtree(backup, ignore_errors=True)
+        if isinstance(error, KeyboardInterrupt):
+            raise
         raise BackupError(_line(error)) from error
     manifest = Manifest(
         format=FORMAT,
@@ -92,28 +104,54 @@ def restore(settings: Settings, folder: Path, *, name: str | None = None, say: S
         raise BackupError(f"there is no backup in {folder}")
     backup = folder / name if name else found[-1]
     manifest = read_manifest(backup)
-    objects = _bucket(settings.s3, folder) if manifest.objects else None
-    if broken := damaged(backup, manifest):
-        raise BackupError(f"{backup} is damaged: {no_more_than(broken)}")
-    if objects and (gone := objects.missing(backup)):
-        raise BackupError(f"{backup} lacks the bytes of {no_more_than(gone)}")
-    count = put = 0
     try:
+        objects = _bucket(settings.s3, folder) if manifest.objects else None
+        _require_whole(backup, manifest, objects)
         with documents.opened(settings.mongo.url, settings.mongo.database) as database:
             if there := documents.occupied(database):
                 raise BackupError(
                     f"the database {database.name} is not empty ({no_more_than(there)}): stop every process, "
                     "and name one that is by STOCKYARD_MONGO_DATABASE, or empty it"
                 )
-            for collection in manifest.documents:
-                say(f"documents of {collection}")
-                count += documents.load(database, collection, backup / STORE / f"{collection}.bson.gz")
-        if objects:
-            say(f"objects of {objects.bucket}")
-            put = objects.load(backup)
-    except (PyMongoError, ClientError, BotoCoreError, OSError) as error:
+            if objects:  # before the first document: it shows whether S3 is there
+                objects.prepare()
+            with _half_done(database.name, say):
+                return _restore(database, backup, manifest, objects, say)
+    except _FAILURES as error:
         raise BackupError(_line(error)) from error
+
+
+def _require_whole(backup: Path, manifest: Manifest, objects: Objects | None) -> None:
+    if broken := damaged(backup, manifest):
+        raise BackupError(f"{backup} is damaged: {no_more_than(broken)}")
+    if objects and (lost := objects.damaged(backup)):
+        raise BackupError(f"{backup} lacks the bytes of {no_more_than(lost)}, or has others")
+
+
+def _restore(
+    database: documents.Documents, backup: Path, manifest: Manifest, objects: Objects | None, say: Say
+) -> Restored:
+    count = put = 0
+    for collection in manifest.documents:
+        say(f"documents of {collection}")
+        count += documents.load(database, collection, backup / STORE / f"{collection}.bson.gz")
+    if objects:
+        say(f"objects of {objects.bucket}")
+        put = objects.load(backup)
     return Restored(backup.name, count, put)
+
+
+@contextmanager
+def _half_done(database: str, say: Say) -> Iterator[None]:
+    """Says of what ends in the middle that it does."""
+    told = f"the database {database} has a part of the backup by now: empty it before another try"
+    try:
+        yield
+    except (BackupError, *_FAILURES) as error:
+        raise BackupError(f"{_line(error)}; {told}") from error
+    except KeyboardInterrupt:
+        say(told)
+        raise
 
 
 def _bucket(settings: S3, folder: Path) -> Objects:

@@ -15,7 +15,8 @@ from urllib.request import urlopen
 from ops.bench import books, children, watch
 from ops.bench.figures import Figures, mean_of_histogram, percentile
 from ops.bench.platforms import Platform, Shape
-from ops.fleet import LOOPBACK, free_port
+from ops.fleet import free_port
+from ops.servers.ports import LOOPBACK
 from ops.servers.process import wait_until
 from ops.stack import Stack
 

@@ -1,7 +1,9 @@
 """A shop to load: products with stock, and customers with tokens. Run as a child; see `children`.
 
-In:  {"stock": {"SKU": units}, "customers": 32}
-Out: {"accounts": ["id"], "tokens": ["..."]}
+In:  {"stock": {"SKU": units}, "customers": 32, "endpoint": {"url": "http://...", "events": ["order.*"]}}
+Out: {"accounts": ["id"], "tokens": ["..."], "secret": "whsec_..."}
+
+`endpoint`, a webhook of the shop, may be left out; `secret` is null then.
 """
 
 import asyncio
@@ -10,6 +12,7 @@ from typing import Any
 
 from domain.bootstrap import Services, open_services
 from domain.changes import Changes
+from domain.events.rules import SHOP
 from domain.inventory.models import MOVEMENTS, STOCK
 from domain.inventory.rules import DEFAULT_LOCATION, stock_id
 from domain.settings import Settings
@@ -52,11 +55,19 @@ async def _customer(services: Services) -> tuple[str, str]:
     return account.id, token.token
 
 
+async def _endpoint(services: Services, wanted: Mapping[str, Any] | None) -> str | None:
+    if wanted is None:
+        return None
+    made = await services.webhooks.endpoints.create(SHOP, **wanted, description="", enabled=True)
+    return str(made["secret"])
+
+
 async def main() -> None:
     """Reads what is wanted, and answers."""
     wanted = children.question()
     async with open_services(Settings()) as services:
-        children.answer(await open_shop(services, wanted["stock"], customers=wanted["customers"]))
+        shop = await open_shop(services, wanted["stock"], customers=wanted["customers"])
+        children.answer(shop | {"secret": await _endpoint(services, wanted.get("endpoint"))})
 
 
 if __name__ == "__main__":

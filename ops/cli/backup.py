@@ -1,6 +1,7 @@
 """`stockyard backup`: documents and objects, out and back."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,9 @@ from ops.backup import BackupError, Manifest, create, restore, taken
 from ops.cli.shared import AsJson, Yes, confirm, end, read_settings, sentence, show, table
 
 app = typer.Typer(help="Backups of MongoDB and S3.", no_args_is_help=True)
+
+#: How long the indexes of what was restored may take.
+INDEXING = timedelta(hours=2)
 
 Folder = Annotated[Path, typer.Argument(help="Where the backups are.", show_default=False)]
 
@@ -49,11 +53,12 @@ def restore_(
     confirm(f"Restore into {settings.mongo.database}, bucket {settings.s3.bucket}?", yes=yes)
     try:
         restored = restore(settings, folder, name=backup, say=_say)
+        _say("indexes")
         asyncio.run(_open(settings))
     except BackupError as error:
         end(str(error))
     except DomainError as error:
-        end(sentence(error))
+        end(f"all is restored, and nothing starts on it yet: {sentence(error)}")
     told = {"backup": restored.backup, "documents": restored.documents, "objects": restored.objects}
     text = f"{restored.documents} documents and {restored.objects} objects of {restored.backup}"
     show(told, text, as_json=as_json)
@@ -77,7 +82,9 @@ def list_(folder: Folder, *, as_json: AsJson = False) -> None:
 
 async def _open(settings: Settings) -> None:
     """Makes the indexes, and shows that the platform can start on what was restored."""
-    async with open_services(settings):
+    # Indexes of many documents take longer than any other operation may.
+    patient = settings.mongo.model_copy(update={"timeout": INDEXING})
+    async with open_services(settings.model_copy(update={"mongo": patient})):
         pass
 
 

@@ -47,44 +47,29 @@ def list_dead(*, kind: Kind = None, code: Code = None, as_json: AsJson = False) 
     show(form, shown + ("\nthere are more that were not looked at" if more else ""), as_json=as_json)
 
 
-@app.command()
-def replay(
-    job_ids: JobIds = None,
-    *,
-    group: GroupKey = None,
-    kind: Kind = None,
-    code: Code = None,
-    rate: Rate = 20.0,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    wait: Wait = False,
-    reason: Reason = None,
-    as_json: AsJson = False,
-) -> None:
-    """Run dead jobs again, each under its own id: it has one effect. Asks first."""
-    chosen = _chosen(job_ids, group, kind, code)
-    plan = Plan(REPLAY, chosen, rate=rate, reason=reason)
-    _bulk(plan, dry_run=dry_run, yes=yes, wait=wait, as_json=as_json)
+def _command(action: BulkAction, does: str) -> None:
+    """Adds the command of an action: both are told alike what to take, and how."""
+
+    @app.command(action, help=does)
+    def run(
+        job_ids: JobIds = None,
+        *,
+        group: GroupKey = None,
+        kind: Kind = None,
+        code: Code = None,
+        rate: Rate = 20.0,
+        dry_run: DryRun = False,
+        yes: Yes = False,
+        wait: Wait = False,
+        reason: Reason = None,
+        as_json: AsJson = False,
+    ) -> None:
+        plan = Plan(action, _chosen(job_ids, group, kind, code), rate=rate, reason=reason)
+        _bulk(plan, dry_run=dry_run, yes=yes, wait=wait, as_json=as_json)
 
 
-@app.command()
-def discard(
-    job_ids: JobIds = None,
-    *,
-    group: GroupKey = None,
-    kind: Kind = None,
-    code: Code = None,
-    rate: Rate = 20.0,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    wait: Wait = False,
-    reason: Reason = None,
-    as_json: AsJson = False,
-) -> None:
-    """Cancel dead jobs for good; they stay in the ledger. Asks first."""
-    chosen = _chosen(job_ids, group, kind, code)
-    plan = Plan(DISCARD, chosen, rate=rate, reason=reason)
-    _bulk(plan, dry_run=dry_run, yes=yes, wait=wait, as_json=as_json)
+_command(REPLAY, "Run dead jobs again, each under its own id: it has one effect. Asks first.")
+_command(DISCARD, "Cancel dead jobs for good; they stay in the ledger. Asks first.")
 
 
 @app.command("runs")

@@ -1,5 +1,6 @@
 """`stockyard jobs`: everybody's jobs: found, looked at, replayed, cancelled, sent ahead."""
 
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -35,6 +36,8 @@ Since = Annotated[
     typer.Option("--since", help="Accepted since: a time, or how long ago, such as 2h.", show_default=False),
 ]
 Until = Annotated[str | None, typer.Option("--until", help="Accepted before.", show_default=False)]
+#: How a time begins.
+_DATE = re.compile(r"\d{4}-")
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many.")]
 
 
@@ -117,7 +120,8 @@ def moment(text: str | None) -> datetime | None:
     if isinstance(ago, timedelta):
         return datetime.now(UTC) - ago
     try:
-        found: datetime = TypeAdapter(AwareDatetime).validate_python(text)
+        # A number alone would be read as seconds since 1970.
+        found: datetime = TypeAdapter(AwareDatetime).validate_python(text if _DATE.match(text) else None)
     except ValidationError:
         end(f"{text} is no time such as 2026-11-22T10:00:00Z, and no duration such as 2h", code=USAGE)
     return found

@@ -1,6 +1,7 @@
 """`stockyard`: the command and its groups.
 
-Exit codes: 0 done; 1 refused, or a service is away (one line on standard error says what); 2 wrong usage.
+Exit codes: 0 done; 1 refused, or a service is away (one line on standard error says what); 2 wrong usage;
+130 interrupted.
 """
 
 import typer
@@ -21,9 +22,11 @@ from ops.cli import (
     status,
     workers,
 )
+from ops.cli.root import Root
 
 app = typer.Typer(
     name="stockyard",
+    cls=Root,
     help="What is done on the server: looked at, mended, scaled. Every change is in the audit log.",
     no_args_is_help=True,
     add_completion=False,

@@ -78,7 +78,9 @@ async def _looks(services: Services, every: float, times: int) -> AsyncIterator[
 
 def picture(found: Sequence[PoolReport]) -> Group:
     """The table, and below it what needs attention, in words."""
-    table = Table(*COLUMNS, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for number, name in enumerate(COLUMNS):
+        table.add_column(name, overflow="fold", no_wrap=number == 0)
     for each in found:
         table.add_row(*(Text(plain(cell)) for cell in _row(each)), style="bold" if each.attention else None)
     return Group(table, *(Text(plain(each.words)) for each in found if each.attention))

@@ -21,7 +21,7 @@ from domain.bootstrap import Services, open_services
 from domain.errors import DomainError, Invalid, ServiceAway
 from domain.observe import configure_logging
 from domain.settings import Log, Settings
-from domain.startup import unreadable
+from domain.startup import unreadable, unusable
 
 Result = TypeVar("Result")
 
@@ -29,6 +29,8 @@ Result = TypeVar("Result")
 REFUSED = 1
 #: What makes no sense.
 USAGE = 2
+#: Ctrl-C.
+INTERRUPTED = 130
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Reason = Annotated[
@@ -37,7 +39,7 @@ Reason = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")]
 
-#: Width of tables where standard output is no terminal: wide enough for ids and a sentence.
+#: The least width of tables: enough for ids and a sentence.
 WIDTH = 200
 #: What must not reach a terminal: it could steer it.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
@@ -52,8 +54,18 @@ _REASONS = {
 }
 
 
+class Ended(Exception):
+    """Ends the command with one line, see `Root`."""
+
+    def __init__(self, message: str, *, kind: str, exit_code: int) -> None:
+        #: The `code` of the object that `--json` prints.
+        self.kind = kind
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
 def with_services(work: Callable[[Services], Awaitable[Result]]) -> Result:
-    """Runs the work with open services; ends the command in one line where it is refused."""
+    """Runs the work with open services. What it raises ends the command, see `Root`."""
     configure_logging(Log(format="console", level="ERROR"))
     settings = read_settings()
 
@@ -61,18 +73,19 @@ def with_services(work: Callable[[Services], Awaitable[Result]]) -> Result:
         async with open_services(settings) as services:
             return await work(services)
 
-    try:
-        return asyncio.run(run())
-    except DomainError as error:
-        end(sentence(error))
+    return asyncio.run(run())
 
 
 def read_settings() -> Settings:
     """The settings; ends the command where they are wrong."""
     try:
-        return Settings()
+        settings = Settings()
     except ValueError as error:
         end("; ".join(unreadable(error)))
+    wrong = list(unusable(settings))
+    if wrong:
+        end("; ".join(wrong))
+    return settings
 
 
 def sentence(error: DomainError) -> str:
@@ -125,7 +138,9 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> str:
     """The rows as text in columns. None is shown as a dash; nothing in a cell steers the terminal."""
-    shown = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in columns:
+        shown.add_column(name, overflow="fold")
     for row in rows:
         shown.add_row(*(Text(plain(cell)) for cell in row))
     return rendered(shown)
@@ -137,9 +152,14 @@ def plain(cell: object) -> str:
 
 
 def rendered(shown: object) -> str:
-    """What Rich makes of it, with colours where standard output is a terminal."""
+    """What Rich makes of it, with colours where standard output is a terminal.
+
+    A narrow terminal wraps the lines itself: ids stay whole, to be copied.
+    """
     terminal = sys.stdout.isatty()
-    console = Console(file=StringIO(), force_terminal=terminal, width=None if terminal else WIDTH)
+    console = Console(file=StringIO(), force_terminal=terminal, width=WIDTH)
+    if terminal:
+        console.width = max(WIDTH, Console().width)
     with console.capture() as caught:
         console.print(shown)
     return "\n".join(line.rstrip() for line in caught.get().splitlines())
@@ -147,5 +167,4 @@ def rendered(shown: object) -> str:
 
 def end(message: str, *, code: int = REFUSED) -> NoReturn:
     """Ends the command with one line on standard error."""
-    typer.echo(f"stockyard: {message}", err=True)
-    raise typer.Exit(code)
+    raise Ended(message, kind="usage" if code == USAGE else "refused", exit_code=code)

@@ -17,9 +17,12 @@ from ops.bench.platforms import SETTINGS, Platform, Shape
 from ops.bench.run import make_orders
 from ops.fleet import Fleet, FleetError
 from ops.servers import StackError
+from ops.signals import INTERRUPTED, end_on_signals, uninterrupted
 from ops.soak.cluster import run_cluster
-from ops.soak.faults import FULL_PLAN, SHORT_HOLDS, plan_of, run_faults
+from ops.soak.faults import SHORT_HOLDS, run_faults
+from ops.soak.hooks import Hooks
 from ops.soak.memory import Memory
+from ops.soak.plan import FULL_PLAN, plan_of
 from ops.soak.postbox import Postbox
 from ops.soak.summary import Summary
 from ops.soak.verdict import verdict
@@ -29,8 +32,6 @@ NAME = "soak"
 SKUS = [f"SOAK-{number:05}" for number in range(1000)]
 #: Seconds that a run may take for each order before it is given up.
 SECONDS_PER_ORDER = 0.1
-#: Visits per second under faults: with a worker killed every few seconds, the others keep up with so many.
-RATE = 30.0
 #: Of the fleet that is under faults: waits that are short, so that a run says something within minutes.
 UNDER_FAULTS = {
     "STOCKYARD_JOBS_LEASE": "10s",
@@ -52,6 +53,11 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument(
         "--fault-seconds", type=float, default=240.0, help="of the second part; 0 skips it (%(default)s)"
+    )
+    found.add_argument(
+        "--rate",
+        type=float,
+        help="visits per second of customers under faults; what this machine bears, which is found first",
     )
     found.add_argument(
         "--no-cluster", action="store_true", help="leave out the third part, the nodes of RabbitMQ"
@@ -93,26 +99,30 @@ def steady(stack: Stack, *, orders: int, clients: int) -> dict[str, Any]:
     }
 
 
-def under_faults(stack: Stack, *, seed: int, seconds: float, kills: int, clients: int) -> Summary:
-    """The long fault schedule over two APIs, four workers and two schedulers; letters are written, too."""
+def under_faults(
+    stack: Stack, *, seed: int, seconds: float, kills: int, clients: int, rate: float | None
+) -> Summary:
+    """The long fault schedule over two APIs, four workers and two schedulers; mail and webhooks are sent."""
     database = {"STOCKYARD_MONGO_DATABASE": "faults", "STOCKYARD_RABBITMQ_QUEUE_VERSION": "2"}
     pools = {"orders": 2, "inventory": 1, "notifications": 1}
     plan = plan_of(FULL_PLAN | {"kill worker": kills})
     folder = stack.folder / "processes" / "faults"
-    with Postbox() as postbox:
+    with Postbox() as postbox, Hooks(seed=seed) as hooks:
         environment = {
             **stack.urls.as_env(), **SETTINGS, **UNDER_FAULTS, **SHORT_HOLDS, **database, **postbox.settings,
+            **hooks.settings,
         }  # fmt: skip
         with Fleet(environment, folder=folder, apis=2, pools=pools, schedulers=2) as fleet:
             return run_faults(
                 fleet, stack, environment=environment, seed=seed, seconds=seconds, plan=plan, clients=clients,
-                rate=RATE, postbox=postbox,
+                rate=rate, postbox=postbox, hooks=hooks,
             )  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0; 1 where something was lost, doubled, oversold, stuck or grew, or could not be started."""
+    """0; 130 after Ctrl-C; 1 where something was lost, doubled, oversold, stuck or grew, or did not start."""
     asked = parser().parse_args(argv)
+    end_on_signals()
     say = Console(stderr=True).print
     own = {name: value for name, value in os.environ.items() if not name.startswith("STOCKYARD_")}
     stack, told = Stack(NAME, environ=own), dict[str, Any]()
@@ -125,17 +135,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         if asked.fault_seconds and not asked.only_cluster:
             say(f"{asked.fault_seconds:g} s of faults, seed {asked.seed}")
             how = {"seed": asked.seed, "seconds": asked.fault_seconds, "kills": asked.kills}
-            told["faults"] = under_faults(stack, **how, clients=asked.clients).as_dict()
+            told["faults"] = under_faults(stack, **how, clients=asked.clients, rate=asked.rate).as_dict()
+            say(f"{told['faults']['rate']:g} visits per second")
         if asked.only_cluster or not asked.no_cluster:
             say("three nodes of RabbitMQ, three of them killed in turn")
             short = SETTINGS | UNDER_FAULTS | SHORT_HOLDS
-            cluster = run_cluster(stack, own, settings=short, clients=asked.clients, rate=RATE)
+            cluster = run_cluster(stack, own, settings=short, clients=asked.clients, rate=asked.rate)
             told["cluster"] = cluster.as_dict()
+            say(f"{cluster.rate:g} visits per second")
+    except KeyboardInterrupt:
+        print("soak: interrupted; nothing is left running", file=sys.stderr)
+        return INTERRUPTED
     except (StackError, FleetError, children.ChildError) as error:
         print(f"soak: {error}", file=sys.stderr)
         return 1
     finally:
-        stack.down()
+        with uninterrupted():
+            stack.down()
     violations = [line for part in told.values() for line in part["violations"]]
     for line in violations:
         say(line, style="red")

@@ -8,115 +8,57 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from http import HTTPStatus
 from itertools import count, cycle
-from typing import Any, TypeAlias
-from uuid import UUID
 
 import httpx
+
+from ops.soak.visits import CANCEL, LEAVE, ORDER, Body, Step, Visit, at_once, visits
 
 ADDRESS = {"name": "Ada", "line1": "1 Dock Road", "city": "Leith", "country": "GB"}
 #: Seconds between two tries, and until one is given up.
 PAUSE, TIMEOUT = 0.1, 15.0
 #: One accepted request in so many is submitted again, to see that nothing comes of it.
 REPEAT_EVERY = 10
-#: One visit in so many is a reservation.
-RESERVE_EVERY = 8
-#: Seconds from an order to what becomes of it, at most, and between two looks at one that is pending.
-#: Some of that is later than the holds' time.
-LATEST, LOOK_AGAIN = 6.5, 0.3
-CANCEL = "cancel"
-#: What becomes of a reserved order: how often, of 100, and the sources it is paid from, or its cancelling.
-FATES: dict[str, tuple[int, tuple[str, ...]]] = {
-    "pay": (14, ("sandbox:approve",)),
-    "pay after a refusal": (12, ("sandbox:decline", "sandbox:approve")),
-    "pay, the answer is lost": (8, ("sandbox:timeout",)),
-    "pay, the request is lost": (6, ("sandbox:timeout-unseen",)),
-    "pay, answered twice": (6, ("sandbox:twice",)),
-    "pay twice": (4, ("sandbox:approve", "sandbox:approve")),
-    "pay and cancel": (3, ("sandbox:approve", CANCEL)),
-    "cancel": (8, (CANCEL,)),
-    "leave": (39, ()),
-}
-#: What becomes of a reservation.
-RELEASE, ORDER, LEAVE = "release", "order", "leave"
-
-Body: TypeAlias = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that is done with a reserved order: under which key, and how long after the one before."""
-
-    what: str
-    key: str
-    after: float
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """Everything that comes of one order or reservation, decided beforehand."""
-
-    key: str
-    items: list[Body]
-    #: "" for an order without a reservation.
-    use: str
-    order_key: str
-    steps: tuple[Step, ...]
-    looks_after: float
-
-
-def visits(seed: str, skus: Sequence[str]) -> Iterator[Visit]:
-    """What one customer does, for ever. The same seed gives the same visits."""
-    chance = random.Random(seed)
-    weights = [weight for weight, _ in FATES.values()]
-    while True:
-        wanted = chance.sample(list(skus), chance.randint(1, 3))
-        items = [{"sku": sku, "quantity": chance.randint(1, 3)} for sku in wanted]
-        _, steps = FATES[chance.choices(list(FATES), weights)[0]]
-        use = chance.choice((RELEASE, ORDER, LEAVE)) if chance.randrange(RESERVE_EVERY) == 0 else ""
-        yield Visit(
-            key=_key(chance),
-            items=items,
-            use=use,
-            order_key=_key(chance),
-            steps=tuple(Step(what, _key(chance), chance.uniform(0, 0.5)) for what in steps),
-            looks_after=LATEST * chance.random() ** 3,
-        )
+#: Seconds between two looks at an order that is pending, and that one look at a job waits for its end.
+LOOK_AGAIN, WAIT = 0.3, 5
 
 
 class Customers:
-    """One thread per token; together they come about `rate` times per second.
+    """One thread per token, for as long as they shop; they may shop again, for other things.
 
-    `accepted` holds each key that was answered 202, with the job's id.
+    `accepted` holds each key that was answered 202, with the job's id; `ended` counts the visits of those in
+    a hurry that came to their end.
     """
 
-    def __init__(
-        self, urls: Sequence[str], tokens: Sequence[str], skus: Sequence[str], *, seed: int, rate: float
-    ) -> None:
+    def __init__(self, urls: Sequence[str], tokens: Sequence[str], *, seed: int) -> None:
         self.accepted: dict[str, str] = {}
         self.replayed = 0
         self.retried = 0
+        self.ended = 0
         self.violations: list[str] = []
         self.began = 0.0
-        self._every = len(tokens) / rate
+        self._urls = urls
+        self._tokens = tokens
+        self._seed = seed
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._given_up = threading.Event()
-        self._threads = [
-            threading.Thread(
-                target=self._shop,
-                args=(f"{seed}/{n}", skus, token, [*urls[n % len(urls) :], *urls[: n % len(urls)]]),
-                daemon=True,
-            )
-            for n, token in enumerate(tokens)
-        ]
+        self._threads: list[threading.Thread] = []
 
-    def start(self) -> None:
-        """Returns at once."""
+    def start(self, skus: Sequence[str], *, rate: float | None) -> None:
+        """Returns at once. They come about `rate` times per second together; None stands for a hurry.
+
+        Whoever is in a hurry does all of a visit at once, waits for the end of each thing, and comes again.
+        """
         self.began = time.monotonic()
+        self._stop, self._given_up = threading.Event(), threading.Event()
+        every = None if rate is None else len(self._tokens) / rate
+        self._threads = [
+            threading.Thread(target=self._shop, args=(n, skus, token, every), daemon=True)
+            for n, token in enumerate(self._tokens)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -131,11 +73,16 @@ class Customers:
         if stuck:
             self.violations.append(f"{stuck} customers could not do what they had begun in {seconds:.0f} s")
 
-    def _shop(self, seed: str, skus: Sequence[str], token: str, urls: Sequence[str]) -> None:
-        headers, pace = {"Authorization": f"Bearer {token}"}, random.Random(f"{seed}/pace")
+    def _shop(self, number: int, skus: Sequence[str], token: str, every: float | None) -> None:
+        headers, seed = {"Authorization": f"Bearer {token}"}, f"{self._seed}/{number}"
+        turn = number % len(self._urls)
+        urls = [*self._urls[turn:], *self._urls[:turn]]
         with httpx.Client(headers=headers, timeout=TIMEOUT) as client:
-            customer = _Customer(self, client, urls, pauses=_pauses(pace, self._every))
-            customer.shop(visits(seed, skus))
+            customer = _Customer(self, client, urls, in_a_hurry=every is None)
+            if every is None:
+                customer.hurry(visits(f"{seed}/hurry", skus))
+            else:
+                customer.shop(visits(seed, skus), pauses=_pauses(random.Random(f"{seed}/pace"), every))
 
     # -- what the threads tell --
 
@@ -162,6 +109,11 @@ class Customers:
             if first != job_id:
                 self.violations.append(f"{key}: {first} at first, then {job_id}")
 
+    def end_visit(self) -> None:
+        """One that was in a hurry, with all that came of it."""
+        with self._lock:
+            self.ended += 1
+
     def complain(self, what: str) -> None:
         """An answer that nobody should get."""
         self.violations.append(what)
@@ -171,20 +123,30 @@ class _Customer:
     """One of them, in a thread of its own."""
 
     def __init__(
-        self, all_of_us: Customers, client: httpx.Client, urls: Sequence[str], *, pauses: Iterator[float]
+        self, all_of_us: Customers, client: httpx.Client, urls: Sequence[str], *, in_a_hurry: bool
     ) -> None:
         self._us = all_of_us
-        self._pauses = pauses
         self._client = client
         self._urls = cycle(urls)
+        self._in_a_hurry = in_a_hurry
         self._numbers = count()
         self._submitted = count(1)
         #: (when, a number that no other has, what).
         self._errands: list[tuple[float, int, Callable[[], None]]] = []
 
-    def shop(self, coming: Iterator[Visit]) -> None:
+    def shop(self, coming: Iterator[Visit], *, pauses: Iterator[float]) -> None:
         """Comes again and again until it is time to stop, and ends what was begun."""
-        self._later(next(self._pauses), lambda: self._come(coming))
+        self._later(next(pauses), lambda: self._come(coming, pauses))
+        self._run_errands()
+
+    def hurry(self, coming: Iterator[Visit]) -> None:
+        """Comes again as soon as all that came of the visit before has ended."""
+        while not self._us.stopping.is_set():
+            self._visit(at_once(next(coming)))
+            self._run_errands()
+            self._us.end_visit()
+
+    def _run_errands(self) -> None:
         while self._errands and not self._us.given_up:
             due, _, act = heappop(self._errands)
             time.sleep(max(0.0, due - time.monotonic()))
@@ -193,11 +155,13 @@ class _Customer:
     def _later(self, seconds: float, act: Callable[[], None]) -> None:
         heappush(self._errands, (time.monotonic() + seconds, next(self._numbers), act))
 
-    def _come(self, coming: Iterator[Visit]) -> None:
+    def _come(self, coming: Iterator[Visit], pauses: Iterator[float]) -> None:
         if self._us.stopping.is_set():
             return
-        self._later(next(self._pauses), lambda: self._come(coming))
-        visit = next(coming)
+        self._later(next(pauses), lambda: self._come(coming, pauses))
+        self._visit(next(coming))
+
+    def _visit(self, visit: Visit) -> None:
         if not visit.use:
             self._order(visit, visit.key)
             return
@@ -260,6 +224,8 @@ class _Customer:
                 return ""
             made = str(answer.json()["job_id"])
             self._us.note(key, made)
+        if self._in_a_hurry:
+            self._ask("GET", f"/v1/jobs/{made}?wait={WAIT}", {}, None)
         return made
 
     def _ask(
@@ -282,7 +248,3 @@ class _Customer:
 def _pauses(chance: random.Random, mean: float) -> Iterator[float]:
     while True:
         yield chance.uniform(0.5, 1.5) * mean
-
-
-def _key(chance: random.Random) -> str:
-    return str(UUID(int=chance.getrandbits(128), version=4))

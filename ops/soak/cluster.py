@@ -16,10 +16,12 @@ from domain.jobs.models import JOBS
 from domain.orders.commands import PlaceOrder
 from ops import books
 from ops.bench import children
+from ops.environment import settings_of
 from ops.fleet import Fleet
 from ops.servers.rabbitmq_cluster import Cluster, Node
 from ops.soak.clients import Customers
 from ops.soak.lookout import LOOK, Lookout, leftovers, wait_until_settled
+from ops.soak.pace import find_rate
 from ops.soak.verdict import tally, verdict
 from ops.stack import Stack
 
@@ -61,6 +63,8 @@ class ClusterSummary:
     """What was done, and what came of it. `violations` is empty where nothing was lost or doubled."""
 
     formed_after: float = 0.0
+    #: Visits per second, of customers.
+    rate: float = 0.0
     accepted: int = 0
     replayed: int = 0
     retried: int = 0
@@ -75,9 +79,11 @@ class ClusterSummary:
 
 
 def run_cluster(
-    stack: Stack, environ: Mapping[str, str], *, settings: Mapping[str, str], clients: int, rate: float
+    stack: Stack, environ: Mapping[str, str], *, settings: Mapping[str, str], clients: int, rate: float | None
 ) -> ClusterSummary:
-    """Takes two to three minutes, and 130 MB for each node. Leaves no node behind.
+    """With `rate` visits per second; where it is None, as many as the shop bears, which is found first.
+
+    Takes two to three minutes, and 130 MB for each node. Leaves no node behind.
 
     `stack` has everything but RabbitMQ; `environ` is what the nodes are started with. Raises StackError and
     FleetError where something does not start.
@@ -103,7 +109,7 @@ def _shop(
     *,
     folder: Path,
     clients: int,
-    rate: float,
+    rate: float | None,
 ) -> None:
     stock = {f"SOAK-{n:02}": PLENTY for n in range(SKUS)}
     shop = children.ask("shop", {"stock": stock, "customers": clients}, environment)
@@ -114,12 +120,14 @@ def _shop(
         books.store(url, name) as database,
         Lookout(database) as lookout,
     ):
-        customers = Customers(fleet.urls, shop["tokens"], sorted(stock), seed=1, rate=rate)
-        customers.start()
-        try:
-            moments = _kill_in_turn(cluster, began=customers.began)
-        finally:
-            customers.stop()
+        customers = Customers(fleet.urls, shop["tokens"], seed=1)
+        if rate is None:
+            hold_time = settings_of(environment).orders.hold_time
+            rate = find_rate(customers, sorted(stock), database, hold_time=hold_time)
+        summary.rate = rate
+        customers.start(sorted(stock), rate=rate)
+        moments = _kill_in_turn(cluster, began=customers.began)
+        customers.stop()
         summary.accepted, summary.replayed = len(customers.accepted), customers.replayed
         summary.retried = customers.retried
         summary.settled_after = wait_until_settled(database, seconds=120)

@@ -11,9 +11,9 @@ does not. A worker of the pool `orders` is killed while it has a batch in hand.
 import contextlib
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from pymongo.errors import PyMongoError
 
@@ -24,7 +24,10 @@ from ops.fleet import Fleet, FleetError, Member
 from ops.servers import Server
 from ops.soak.clients import Customers
 from ops.soak.hits import Locks, freeze_at_work, orphans
+from ops.soak.hooks import REFRESH, Hooks, odd_calls
 from ops.soak.lookout import Lookout, leftovers, wait_until_settled, waiting_messages
+from ops.soak.pace import find_rate
+from ops.soak.plan import Fault, schedule
 from ops.soak.postbox import Postbox, odd_letters
 from ops.soak.summary import Summary
 from ops.soak.verdict import cut_short, few, tally, verdict
@@ -35,52 +38,10 @@ SKUS = 20
 SCARCE, PLENTY = 60, 1_000_000
 #: Settings of a shop where holds expire while one looks.
 SHORT_HOLDS = {"STOCKYARD_ORDERS_HOLD_TIME": "6s", "STOCKYARD_PAYMENTS_TIMEOUT": "1s"}
-#: Seconds that a victim stays away, at least and at most.
-AWAY = (0.0, 2.0)
 #: Seconds that the kill of a worker of orders waits for a moment at which it has a batch in hand.
 FOR_A_BATCH = 5.0
 #: Seconds after which a store that does not answer is stuck.
 STUCK_AFTER = 20.0
-#: The schedule of the long form.
-FULL_PLAN = {
-    "kill worker": 20, "stop worker": 2, "kill inventory": 4, "stop inventory": 1,
-    "kill notifications": 4, "stop notifications": 1,
-    "kill api": 4, "stop api": 2, "kill scheduler": 2,
-    "kill rabbitmq": 2, "stop rabbitmq": 2, "kill valkey": 2, "stop valkey": 2,
-    "kill mongo": 2, "stop mongo": 2,
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """`how` is kill (SIGKILL) or stop (SIGTERM).
-
-    `target` is worker (of the pool `orders`), another pool (for a worker of it), api, scheduler or a server's
-    slug.
-    """
-
-    at: float
-    how: str
-    target: str
-    away: float
-
-
-def plan_of(counts: Mapping[str, int]) -> list[str]:
-    """`{"kill worker": 2}` as a plan: one entry per fault."""
-    return [what for what, count in counts.items() for _ in range(count)]
-
-
-def schedule(plan: Sequence[str], *, seed: int, seconds: float) -> list[Fault]:
-    """The plan's faults in a seeded order at seeded moments. The same seed gives the same schedule."""
-    chance = random.Random(seed)
-    what = sorted(plan)
-    chance.shuffle(what)
-    moments = sorted(chance.uniform(0.05, 0.95) * seconds for _ in what)
-    faults = []
-    for at, entry in zip(moments, what, strict=True):
-        how, _, target = entry.partition(" ")
-        faults.append(Fault(at=round(at, 2), how=how, target=target, away=round(chance.uniform(*AWAY), 2)))
-    return faults
 
 
 def run_faults(
@@ -92,20 +53,26 @@ def run_faults(
     seconds: float = 30.0,
     plan: Sequence[str] = (),
     clients: int = 16,
-    rate: float = 60.0,
+    rate: float | None = 60.0,
     patience: float = 120.0,
     postbox: Postbox | None = None,
+    hooks: Hooks | None = None,
 ) -> Summary:
     """Customers in `clients` threads shop while the plan takes place; then waits, and checks everything.
 
-    They come about `rate` times per second together, and try again with the same key on a connection error
-    or a 5xx. Faults come one after the other, all of them, although that may take longer than `seconds`;
-    every victim is started again. `environment` is the running fleet's, over a database that nobody else
-    uses, with `SHORT_HOLDS`, and with the settings of the `postbox`, if there is one. Waits up to `patience`
-    seconds until all is settled. Leaves nothing stopped.
+    They come about `rate` times per second together, or, where it is None, as often as the shop bears, which
+    is found first; they try again with the same key on a connection error or a 5xx. Faults come one after
+    the other, all of them, although that may take longer than `seconds`; every victim is started again.
+    `environment` is the running fleet's, over a database that nobody else uses, with `SHORT_HOLDS`, and
+    with the settings of the `postbox` and the `hooks`, if there are any. Waits up to `patience` seconds
+    until all is settled. Leaves nothing stopped.
     """
     stock = {f"SOAK-{n:02}": SCARCE if n < SKUS // 2 else PLENTY for n in range(SKUS)}
-    shop = children.ask("shop", {"stock": stock, "customers": clients}, environment)
+    wanted = {"stock": stock, "customers": clients, "endpoint": hooks.endpoint if hooks else None}
+    shop = children.ask("shop", wanted, environment)
+    opened = datetime.now(UTC)
+    if hooks:
+        hooks.secret = shop["secret"]
     summary = Summary(seed=seed, seconds=seconds)
     url, name = (
         _impatient(environment["STOCKYARD_MONGO_URL"]),
@@ -113,18 +80,23 @@ def run_faults(
     )
     with contextlib.ExitStack() as closing:
         database = closing.enter_context(books.store(url, name))
-        ttl = settings_of(environment).workers.lock_ttl
+        settings = settings_of(environment)
+        ttl, hold_time = settings.workers.lock_ttl, settings.orders.hold_time
         locks = closing.enter_context(contextlib.closing(Locks(environment["STOCKYARD_REDIS_URL"], ttl=ttl)))
         lookout = closing.enter_context(Lookout(database))
-        customers = Customers(fleet.urls, shop["tokens"], sorted(stock), seed=seed, rate=rate)
-        customers.start()
-        try:
+        customers = Customers(fleet.urls, shop["tokens"], seed=seed)
+        if rate is None:
+            plenty = sorted(sku for sku, units in stock.items() if units == PLENTY)
+            rate = find_rate(customers, plenty, database, hold_time=hold_time)
+        summary.rate = rate
+        if hooks:
+            hooks.ill = True
+        customers.start(sorted(stock), rate=rate)
+        with _whole_again(fleet, stack, summary):
             faults = schedule(plan, seed=seed, seconds=seconds)
             _take_place(faults, fleet, stack, summary, locks=locks)
             time.sleep(max(0.0, customers.began + seconds - time.monotonic()))
-        finally:
-            _bring_back(fleet, stack, summary)
-            customers.stop()
+        customers.stop()
         summary.accepted, summary.replayed = len(customers.accepted), customers.replayed
         summary.retried = customers.retried
         summary.violations += customers.violations
@@ -141,6 +113,8 @@ def run_faults(
             summary.violations += wrong + short
             if postbox:
                 _count_letters(database, postbox, summary)
+            if hooks:
+                _count_calls(database, hooks, summary, since=opened + timedelta(seconds=REFRESH))
         except PyMongoError as error:
             summary.violations.append(f"the store does not answer: {error}")
         summary.violations += lookout.seen
@@ -204,12 +178,30 @@ def _count_letters(database: books.Store, postbox: Postbox, summary: Summary) ->
     summary.violations += few("letters", odd_letters(database, letters))
 
 
+def _count_calls(database: books.Store, hooks: Hooks, summary: Summary, *, since: datetime) -> None:
+    taken = dict(hooks.taken)
+    summary.webhooks, summary.webhooks_again = len(taken), sum(taken.values()) - len(taken)
+    summary.webhooks_refused = hooks.refused.total()
+    summary.violations += few("webhooks", [*hooks.violations, *odd_calls(database, taken, since=since)])
+
+
 def _note_deaths(fleet: Fleet, summary: Summary) -> None:
     """A process that ended although nobody killed it is a violation, and is started again."""
     for member in fleet.members:
         if not member.running():
             summary.violations.append(f"{member.name} ended by itself; see {member.log.name}")
             _revive(member, summary)
+
+
+@contextlib.contextmanager
+def _whole_again(fleet: Fleet, stack: Stack, summary: Summary) -> Iterator[None]:
+    """All runs at the end of it; but for Ctrl-C, after which all is to stop."""
+    try:
+        yield
+    except Exception:
+        _bring_back(fleet, stack, summary)
+        raise
+    _bring_back(fleet, stack, summary)
 
 
 def _bring_back(fleet: Fleet, stack: Stack, summary: Summary) -> None:

@@ -10,6 +10,8 @@ class Summary:
 
     seed: int
     seconds: float
+    #: Visits per second, of customers.
+    rate: float = 0.0
     #: Jobs of all kinds that were answered 202.
     accepted: int = 0
     #: 202s that repeated an earlier one: retries of the client.
@@ -33,6 +35,10 @@ class Summary:
     #: Letters that came, and those that came again: a worker died between the mail server and the ledger.
     letters: int = 0
     letters_again: int = 0
+    #: Webhooks that were taken, those that were taken again, and calls that the receiver failed on purpose.
+    webhooks: int = 0
+    webhooks_again: int = 0
+    webhooks_refused: int = 0
     violations: list[str] = field(default_factory=list)
 
     @property

@@ -16,7 +16,8 @@ import redis
 from domain.values import new_id
 from ops.fleet import Fleet
 from ops.servers import Server
-from ops.soak.faults import SHORT_HOLDS, plan_of, run_faults
+from ops.soak.faults import SHORT_HOLDS, run_faults
+from ops.soak.plan import plan_of
 from ops.soak.summary import Summary
 from ops.stack import Stack
 from tests.conftest import environment_on

@@ -57,6 +57,20 @@ async def test_events_are_replayed_after_a_seq(api: Api):
     assert nothing == {"events": [], "last_seq": 5, "next_after": 5}
 
 
+async def test_who_reads_on_from_what_has_not_happened_is_told_so_and_not_left_waiting(api: Api):
+    user = api.user()
+    await happen(api, user, 3)
+    headers = user.headers() | {"Last-Event-ID": "4"}
+    for answer in (
+        await user.get("/v1/events", params={"after": 4}),
+        await user.get("/v1/stream", params={"after": 4}),
+        await api.client.get("/v1/stream", headers=headers),
+        await api.user("inventory:read").get("/v1/stream", params={"after": 1, "of": "shop"}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (409, "seq_ahead")
+    assert answer.json().get("facts", {}).get("last_seq") == 0
+
+
 async def test_a_cursor_has_bounds(api: Api):
     for after in ("-1", "x", "1.5", str(2**63), str(10**30)):
         answer = await api.user().get("/v1/events", params={"after": after})

@@ -305,9 +305,12 @@ async def test_what_was_deleted_comes_back(clerk: User, studio: Studio) -> None:
     gone = (await clerk.delete(f"/v1/media/{media_id}")).json()
     assert (gone["state"], gone["kept_until"] > gone["deleted_at"]) == ("deleted", True)
     assert (await clerk.delete(f"/v1/media/{media_id}")).json() == gone
-    assert (await clerk.get("/v1/media")).json()["usage"]["count"] == 0
+    assert (await clerk.get("/v1/media")).json()["usage"]["count"] == 1
     back = (await clerk.post(f"/v1/media/{media_id}/restore")).json()
     assert (back["state"], back["deleted_at"], back["kept_until"]) == ("ready", None, None)
     assert (await fetch(back["renditions"][0]["url"])).status_code == 200
     assert (await clerk.post(f"/v1/media/{media_id}/restore")).json()["state"] == "ready"
     assert (await clerk.get("/v1/media")).json()["usage"]["count"] == 1
+    gone = (await clerk.delete(f"/v1/media/{media_id}?for_good=true")).json()
+    assert gone["kept_until"] == gone["deleted_at"]
+    assert (await clerk.post(f"/v1/media/{media_id}/restore")).status_code == 404

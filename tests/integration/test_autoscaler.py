@@ -99,6 +99,44 @@ async def test_one_that_dies_is_started_again_after_a_pause_that_grows(reading: 
     assert flock.not_before == now + 31 + 1
 
 
+async def test_one_that_cannot_be_started_is_said_and_tried_again_after_a_pause_that_grows(
+    reading: int, monkeypatch: pytest.MonkeyPatch
+):
+    flock = herd(reading, ("/nowhere/python",))
+    now = 0.0
+    for pause in (1, 2, 4):
+        flock.resize(2, now)
+        assert "No such file" in (flock.fault or "")
+        flock.resize(2, now + pause - 0.1)
+        assert not flock.fault
+        now += pause
+    flock.command = OBEYS
+    flock.resize(1, now)
+    assert len(flock.running) == 1
+    flock.resize(0, now)
+    await eventually(lambda: flock.bury(now) == 0 and not flock.leaving)
+
+
+async def test_it_goes_on_while_no_worker_can_be_started():
+    stop, told = asyncio.Event(), list[Change]()
+    scaler = Autoscaler(
+        Pools(),  # type: ignore[arg-type]
+        [Steering(Bounds("media", 1, 3))],
+        every=0.02,
+        stop_within=5,
+        tell=told.append,
+        command=("/nowhere/python",),
+    )
+    running = asyncio.create_task(scaler.run(stop))
+    await eventually(lambda: bool(told))
+    await asyncio.sleep(0.1)
+    stop.set()
+    await running
+    assert [(each.after, each.why) for each in told] == [
+        (0, "no worker can be started: No such file or directory")
+    ]
+
+
 async def test_it_follows_the_pool_and_ends_all_when_it_is_told_to():
     pools, stop = Pools(), asyncio.Event()
     told: list[Change] = []

@@ -3,11 +3,13 @@
 import asyncio
 import gzip
 import json
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from bson import BSON
 from typer.testing import CliRunner, Result
 
@@ -20,6 +22,7 @@ from domain.values import new_id
 from ops import books
 from ops.backup import BackupError, create, restore, taken
 from ops.backup.documents import documents_of, moment, opened
+from ops.backup.objects import Objects
 from ops.cli.main import app
 from tests.factories import Shop
 
@@ -135,28 +138,70 @@ def test_a_restore_overwrites_nothing(here: Settings, tmp_path: Path):
     assert stockyard("restore", str(tmp_path)).exit_code == 2
 
 
-@pytest.mark.parametrize("what", ["a changed file", "a lost file", "a lost object", "no manifest", "newer"])
+def change(path: Path) -> None:
+    """Another byte, and as many."""
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+
+def copied(backup: Path) -> Path:
+    """The bytes of an object."""
+    return next(path for path in (backup.parent / "objects").rglob("*") if path.is_file())
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+
+
+#: What can be wrong with a backup.
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "a changed file": lambda backup: change(backup / "store" / "stock.bson.gz"),
+    "a lost file": lambda backup: (backup / "store" / "stock.bson.gz").unlink(),
+    "a changed object": lambda backup: change(copied(backup)),
+    "a lost object": lambda backup: copied(backup).unlink(),
+    "no manifest": lambda backup: (backup / "manifest.json").unlink(),
+    "half a manifest": lambda backup: rewrite(backup / "manifest.json", "}", ""),
+    "a newer layout": lambda backup: rewrite(backup / "manifest.json", '"format": 1', '"format": 2'),
+    "another manifest": lambda backup: rewrite(backup / "manifest.json", '"vanished"', '"gone"'),
+}
+
+
 def test_a_backup_that_is_not_whole_is_refused_before_anything_is_written(
-    here: Settings, elsewhere: Elsewhere, tmp_path: Path, what: str
+    here: Settings, elsewhere: Elsewhere, tmp_path: Path
 ):
-    name, _ = create(here, tmp_path, say=quiet)
-    stored = tmp_path / name / "store" / "stock.bson.gz"
-    manifest = tmp_path / name / "manifest.json"
-    if what == "a changed file":
-        stored.write_bytes(stored.read_bytes()[:-1] + b"x")
-    elif what == "a lost file":
-        stored.unlink()
-    elif what == "a lost object":
-        next(path for path in (tmp_path / "objects").rglob("*") if path.is_file()).unlink()
-    elif what == "no manifest":
-        manifest.unlink()
-    else:
-        manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
+    name, _ = create(here, tmp_path / "whole", say=quiet)
     there = elsewhere()
-    with pytest.raises(BackupError):
-        restore(there, tmp_path, say=quiet)
+    for what, damage in DAMAGE.items():
+        folder = tmp_path / what
+        shutil.copytree(tmp_path / "whole", folder)
+        damage(folder / name)
+        with pytest.raises(BackupError) as refused:
+            restore(there, folder, say=quiet)
+        assert "\n" not in str(refused.value), what
     with opened(there.mongo.url, there.mongo.database) as database:
         assert database.list_collection_names() == []
+
+
+def test_a_backup_and_a_restore_that_break_off_say_so(
+    here: Settings, elsewhere: Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def away(*_: object) -> None:
+        raise EndpointConnectionError(endpoint_url="http://s3")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Objects, "listing", away)
+        with pytest.raises(BackupError, match="http://s3"):
+            create(here, tmp_path, say=quiet)
+    assert list(tmp_path.iterdir()) == []
+    create(here, tmp_path, say=quiet)
+    there = elsewhere()
+    for step, said in (("prepare", r"http://s3\"$"), ("load", "has a part of the backup by now: empty it")):
+        with monkeypatch.context() as patched:
+            patched.setattr(Objects, step, away)
+            with pytest.raises(BackupError, match=said):
+                restore(there, tmp_path, say=quiet)
+        assert bool(rows(there, STOCK)) == (step == "load")
+    with pytest.raises(BackupError, match="is not empty"):
+        restore(there, tmp_path, say=quiet)
 
 
 def test_what_is_read_is_of_one_moment(here: Settings):

@@ -74,6 +74,8 @@ def test_dead_jobs_are_looked_at_and_replayed_from_the_command_line(shop_does: C
     run = told("dead", "replay", "--group", group["group"], "--rate", "200", "--yes", "--reason", "cured")
     assert (run["state"], run["size"]) == ("queued", 3)
     shop_does(lambda shop: shop.work(run["id"]))
+    ended = stockyard("dead", "stop", run["id"], "--json")
+    assert (ended.exit_code, json.loads(ended.stdout)["error"]["code"]) == (1, "conflict")
     (done,) = told("dead", "runs")["runs"]
     assert (done["state"], done["done"], done["reason"]) == ("done", 3, "cured")
     assert shop_does(states)[jobs[0]] == "queued"

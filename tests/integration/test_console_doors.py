@@ -141,6 +141,20 @@ async def test_with_a_pass_every_page_opens(console: Console):
     assert (await console.socket(shown))[0] == "websocket.accept"
 
 
+async def test_an_address_that_makes_no_sense_is_answered_in_words(console: Console):
+    shown = console.shown(console.staff())
+    for path in ("/ops/nothing", "/ops/jobs/a/b", "/ops/%2e%2e%2fetc"):
+        missing = await console.get(path, shown)
+        assert (missing.status_code, "There is no such page" in missing.text) == (404, True), path
+    for path in (
+        "/ops/jobs/%00",
+        "/ops/orders/%3Cscript%3Ealert(1)%3C/script%3E",
+        "/ops/jobs?text=%00%ff&before=x",
+    ):
+        answer = await console.get(path, shown)
+        assert (answer.status_code, "<script>alert" in answer.text) in {(200, False), (404, False)}, path
+
+
 async def test_what_was_searched_for_is_found_after_the_log_in(console: Console, staff: tuple[str, str]):
     answer = await console.get("/ops/jobs?state=dead&find=a%20b")
     location = answer.headers["location"]
@@ -287,6 +301,7 @@ async def test_while_the_store_is_away_nobody_comes_in_and_nobody_is_sent_out(co
     try:
         away = await console.get("/ops/", shown)
         assert (away.status_code, away.headers["retry-after"]) == (503, "2")
+        assert '<meta http-equiv="refresh" content="2">' in away.text
         assert (await console.socket(shown))[1] == 503
         assert (await console.log_in("ops@example.com")).status_code == 503
         assert "set-cookie" not in (await console.post("/ops/renew", shown)).headers

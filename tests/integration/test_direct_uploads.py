@@ -87,18 +87,33 @@ async def test_parts_are_put_together_once_all_are_there(party: Party) -> None:
 
 
 async def test_parts_that_were_given_up_are_gone(party: Party) -> None:
-    assert await party.direct.begun("uploads/", before=datetime.now(UTC) + LATER) == []
+    assert await party.direct.begun("uploads/", before=datetime.now(UTC) + LATER) == ([], "")
     upload_id = await party.direct.begin("uploads/n", content_type=JPEG)
     (url,) = await party.direct.part_urls("uploads/n", upload_id, [10], seconds=60)
     etag = (await put(url, BODY)).headers["etag"]
-    assert await party.direct.begun("uploads/", before=datetime.now(UTC) - LATER) == []
+    assert await party.direct.begun("uploads/", before=datetime.now(UTC) - LATER) == ([], "")
     begun = [("uploads/n", upload_id)]
-    assert await party.direct.begun("uploads/", before=datetime.now(UTC) + LATER) == begun
+    assert await party.direct.begun("uploads/", before=datetime.now(UTC) + LATER) == (begun, "")
     for _ in range(2):
         await party.direct.abort("uploads/n", upload_id)
-    assert await party.direct.begun("uploads/", before=datetime.now(UTC) + LATER) == []
+    assert await party.direct.begun("uploads/", before=datetime.now(UTC) + LATER) == ([], "")
     with pytest.raises(UploadRefused):
         await party.direct.finish("uploads/n", upload_id, [etag])
+
+
+async def test_all_that_was_begun_is_seen_page_by_page(party: Party) -> None:
+    keys = [f"uploads/{name}" for name in "abbcd"]
+    made = {(key, await party.direct.begin(key, content_type=JPEG)) for key in keys}
+    seen, after = list[tuple[str, str]](), ""
+    while True:
+        page, after = await party.direct.begun("uploads/", before=utcnow() + LATER, after=after, limit=3)
+        assert len(page) <= 3
+        seen += page
+        if not after:
+            break
+    assert set(seen) == made
+    for key, upload_id in made:
+        await party.direct.abort(key, upload_id)
 
 
 async def test_a_signed_address_reads_one_object_for_a_time(party: Party) -> None:

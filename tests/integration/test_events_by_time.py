@@ -10,7 +10,7 @@ import pytest
 from api.cursors import encode
 from domain.changes import Changes
 from domain.events import times
-from domain.events.models import NewEvent
+from domain.events.models import TIMES, NewEvent
 from domain.settings import Settings
 from domain.values import new_id
 from tests.api import Api, User, open_api
@@ -107,6 +107,41 @@ async def test_a_long_silence_takes_more_pages_and_not_more_work(api: Api, monke
     pages, _ = await read(ops, now - timedelta(hours=2))
     assert flat(pages) == stored
     assert [] in pages
+
+
+async def test_what_happened_after_a_long_silence_is_read_in_parts_and_all_of_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(times, "ROWS", 5)
+    reading, asked = api.services.events.times, list[bool]()
+    ops, now = api.user("ops:read"), api.services.clock()
+    stored = [await happen(api, paid("ada"), ago=timedelta(seconds=60 - step)) for step in range(0, 60, 3)]
+    places = reading._places
+
+    async def counted(low: datetime, high: datetime, kind: str | None) -> Any:
+        found = await places(low, high, kind)
+        asked.append(found is None)
+        return found
+
+    monkeypatch.setattr(reading, "_places", counted)
+    pages, _ = await read(ops, now - timedelta(days=4))
+    assert flat(pages) == flat(stored)
+    assert any(asked)
+    assert len(asked) < 200
+
+
+async def test_times_are_forgotten_after_a_month_and_events_are_not(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(times, "SWEEP", 3)
+    monkeypatch.setattr(times, "SWEEP_PART", 2)
+    events, database = api.services.events, api.services.database
+    for days in (40, 36, 35, 33):
+        await happen(api, paid("ada"), ago=timedelta(days=days))
+    kept = await happen(api, paid("ada"), ago=timedelta(days=30))
+    assert [await events.times.sweep() for _ in range(3)] == [3, 1, 0]
+    assert [row["events"] async for row in database[TIMES].find()] == [kept]
+    assert len(await events.after("ada", 0, limit=10)) == 5
 
 
 async def test_who_reads_while_others_write_has_all_in_the_end(api: Api):

@@ -80,6 +80,7 @@ async def fed(office: Services, broker: Broker, *, rounds: int = 12) -> list[str
     found: list[str] = []
     for _ in range(rounds):
         await office.feeder.feed()
+        await office.feeder.search()
         found += taken(broker)
     return found
 
@@ -123,6 +124,15 @@ async def test_the_queue_is_kept_short(office: Services, shop: Shop, broker: Bro
     assert waiting < 90
     # Nobody takes any: nothing is added.
     assert sent[-1] == 0
+
+
+async def test_one_look_sends_no_more_than_it_may(
+    office: Services, shop: Shop, broker: Broker, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(feeding, "AT_ONCE", 5)
+    await orders(shop, "ada", SHARE + 12)
+    taken(broker)
+    assert [await office.feeder.feed() for _ in range(4)] == [5, 5, 2, 0]
 
 
 async def test_every_job_that_waited_runs_once(office: Services, shop: Shop, broker: Broker):

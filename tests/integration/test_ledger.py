@@ -21,7 +21,8 @@ from domain.errors import (
     TryAgain,
 )
 from domain.inventory.commands import Item, Release, Reserve
-from domain.jobs.models import Claimed
+from domain.jobs import relay
+from domain.jobs.models import PROGRESS_MARKS, Claimed
 from domain.jobs.service import JobQuery
 from domain.settings import Jobs as JobSettings
 from domain.values import new_id
@@ -42,6 +43,12 @@ async def claimed(services: Services, job_id: str) -> Claimed:
     job = await services.runs.claim(job_id, kind=RELEASE.kind)
     assert job is not None
     return job
+
+
+async def left_open(services: Services) -> list[str]:
+    """The jobs that the sweep has passed and will look at again."""
+    mark = await services.database[PROGRESS_MARKS].find_one({"_id": "compact"})
+    return list(mark["open"]) if mark else []
 
 
 async def state_of(services: Services, job_id: str) -> str:
@@ -346,6 +353,7 @@ async def test_a_dead_job_keeps_its_payload_and_can_be_replayed_however_late(
     await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
     clock.move(hours=500)
     assert await services.relay.compact() == 0
+    assert await left_open(services) == []
     assert (await services.jobs.replay(job_id, by="ops"))["state"] == "queued"
     # It is not given up at its first pause because it is old.
     await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
@@ -445,9 +453,11 @@ async def test_a_compacted_job_keeps_its_key_and_outcome(services: Services, clo
 
 
 async def test_what_was_still_open_when_the_sweep_passed_is_compacted_once_it_ends(
-    services: Services, clock: MovableClock
+    services: Services, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(relay, "ASKED", 2)
     job_id = await submitted(services)
+    others = [await submitted(services) for _ in range(4)]
     clock.move(hours=25)
     assert await services.relay.compact() == 0
     assert (await services.jobs.get(job_id, owner=None))["payload"] == RELEASE.payload()
@@ -456,7 +466,12 @@ async def test_what_was_still_open_when_the_sweep_passed_is_compacted_once_it_en
     clock.move(hours=25)
     assert await services.relay.compact() == 1
     assert "payload" not in await services.jobs.get(job_id, owner=None)
+    for each in others:
+        await services.runs.succeed(await claimed(services, each), {"x": 1})
+    clock.move(hours=25)
+    assert await services.relay.compact() == len(others)
     assert await services.relay.compact() == 0
+    assert await left_open(services) == []
 
 
 # -- telling --

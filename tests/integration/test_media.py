@@ -87,20 +87,32 @@ async def test_an_address_that_cannot_be_had_takes_no_room(
     assert await used(services, "ada") == (0, 0)
 
 
-async def test_room_is_given_back_once_and_taken_again_by_what_comes_back(
-    services: Services, studio: Studio
+async def test_what_is_deleted_takes_its_room_until_its_bytes_are_gone(
+    services: Services, studio: Studio, clock: MovableClock
 ) -> None:
+    library, sweeps = studio.media.library, studio.media.sweeps
     ids = [(await studio.announced("ada", b"1234"))[0] for _ in range(5)]
-    await asyncio.gather(*(studio.media.library.delete(ids[0], owner="ada") for _ in range(3)))
-    assert await used(services, "ada") == (16, 4)
-    await studio.announced("ada", b"1")
+    await asyncio.gather(*(library.delete(ids[0], owner="ada") for _ in range(3)))
+    assert await used(services, "ada") == (20, 5)
     with pytest.raises(MediaQuotaExceeded) as full:
-        await studio.media.library.restore(ids[0], owner="ada")
+        await studio.announced("ada", b"1")
     assert full.value.detail["left"]["count"] == 0
-    await studio.media.library.delete(ids[1], owner="ada")
-    back = await asyncio.gather(*(studio.media.library.restore(ids[0], owner="ada") for _ in range(3)))
+    back = await asyncio.gather(*(library.restore(ids[0], owner="ada") for _ in range(3)))
     assert {medium["state"] for medium in back} == {"uploading"}
-    assert await used(services, "ada") == (17, 5)
+    assert await used(services, "ada") == (20, 5)
+    # For good: also what was deleted before.
+    await library.delete(ids[1], owner="ada")
+    for media_id in ids[:2]:
+        await asyncio.gather(*(library.delete(media_id, owner="ada", for_good=True) for _ in range(2)))
+        with pytest.raises(NotFound):
+            await library.restore(media_id, owner="ada")
+    assert await used(services, "ada") == (20, 5)
+    clock.move(minutes=2)
+    # Two sweeps at once, and one that was killed before it had taken the medium away.
+    await sweeps._free(await studio.get(ids[0]))
+    await asyncio.gather(*(sweeps.due() for _ in range(2)))
+    assert await used(services, "ada") == (12, 3)
+    await studio.announced("ada", b"1")
 
 
 # -- races -------------------------------------------------------------------------------------------
@@ -187,7 +199,7 @@ async def test_uploads_that_never_came_are_given_up(
     assert await studio.media.sweeps.due() == 2
     assert await used(services, "ada") == (0, 0)
     assert await studio.keys("") == []
-    assert await services.media.sweeps._uploads.begun("uploads/", before=clock()) == []
+    assert await services.media.sweeps._uploads.begun("uploads/", before=clock()) == ([], "")
     for gone in (media_id, medium["_id"]):
         with pytest.raises(NotFound):
             await studio.media.uploads.complete(gone, owner="ada", key=new_id())

@@ -11,7 +11,7 @@ from domain.audit_log.models import Actor, Entry
 from domain.audit_log.service import AuditQuery
 from domain.bootstrap import Services
 from domain.changes import Doc
-from domain.errors import Conflict, IdempotencyKeyReused, JobFinished, JobNotReplayable, NotFound
+from domain.errors import Conflict, IdempotencyKeyReused, JobFinished, JobNotReplayable, NotFound, TryAgain
 from domain.jobs.bulk import Plan
 from domain.jobs.bulk_models import DISCARD, REPLAY
 from domain.jobs.commands import Command
@@ -223,7 +223,7 @@ async def run_bulk(shop: Shop, plan: Plan, key: str = "k") -> Doc:
     return await shop.services.job_desk.bulk.get(accepted.job_id)
 
 
-async def test_an_act_that_is_cut_short_says_so_in_the_audit_log(services: Services):
+async def test_an_act_that_is_cut_short_or_not_decided_says_so_in_the_audit_log(services: Services):
     begun = asyncio.Event()
 
     async def act() -> None:
@@ -236,8 +236,13 @@ async def test_an_act_that_is_cut_short_says_so_in_the_audit_log(services: Servi
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    (entry,) = await services.audit_log.find(AuditQuery(action="test.act"))
-    assert (entry["outcome"], entry["error"]["code"]) == ("failed", "interrupted")
+    with pytest.raises(TryAgain):
+        async with services.audit_log.acting(Entry(OPS, "test.act", "test", "t-2")):
+            raise TryAgain("others were first")
+    entries = await services.audit_log.find(AuditQuery(action="test.act"))
+    assert [(entry["outcome"], entry["error"]["code"]) for entry in entries] == [
+        ("busy", "try_again"), ("failed", "interrupted"),
+    ]  # fmt: skip
 
 
 async def test_a_group_of_dead_jobs_is_replayed_after_a_look_at_what_would_happen(

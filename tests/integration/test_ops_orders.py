@@ -8,7 +8,7 @@ import pytest
 from domain.audit_log.models import Actor
 from domain.audit_log.service import AuditQuery
 from domain.bootstrap import Services
-from domain.errors import Invalid, JobNotReplayable, NotFound, OrderNotFound
+from domain.errors import Conflict, Invalid, JobNotReplayable, NotFound, OrderNotFound
 from domain.events.models import OUTBOX
 from domain.inventory.models import HOLDS
 from domain.jobs.models import JOBS
@@ -165,9 +165,19 @@ async def test_a_silent_worker_s_job_is_found_and_taken_back(
     found = await stuck(services)
     assert (found[job_id].what, found[job_id].repair) == ("job_silent", "take_back")
     assert (found[slow].what, found[slow].repair) == ("job_slow", None)
-    done = await services.order_desk.repairs.repair("take_back", job_id, actor=OPS, reason="host gone")
+    other = (await shop.submit(CHAI=1)).job_id
+    await change_job(services, other, state="running", attempt_id="c", started_at=now, lease_until=now)
+    repairs = services.order_desk.repairs
+    done = await repairs.repair("take_back", job_id, actor=OPS, reason="host gone")
     assert done["taken_back"] == 1
-    assert (await shop.job(job_id))["state"] == "queued"
+    # That job, and no other.
+    states = [(await shop.job(each))["state"] for each in (job_id, other, slow)]
+    assert states == ["queued", "running", "running"]
+    for nothing in (job_id, slow):
+        with pytest.raises(Conflict):
+            await repairs.repair("take_back", nothing, actor=OPS)
+    with pytest.raises(NotFound):
+        await repairs.repair("take_back", new_id(), actor=OPS)
 
 
 async def test_an_overdue_hold_is_ended_by_its_repair_and_no_other(

@@ -16,9 +16,13 @@ from domain.errors import (
     OrderNotFound,
     OrderNotPayable,
     PaymentDeclined,
+    RefundRefused,
     TryAgain,
 )
-from domain.ports import Charge, ProviderTimeout
+from domain.orders.commands import PaymentNotice
+from domain.orders.fulfilment import Parcel
+from domain.orders.refunds import RefundRequest
+from domain.ports import Charge, ProviderTimeout, Repaid
 from domain.values import Money, new_id
 from tests.conftest import MovableClock
 from tests.factories import Shop
@@ -62,6 +66,10 @@ class Company:
     async def void(self, *, key: str) -> Charge:
         self.calls.append("void")
         return await self._sandbox.void(key=key)
+
+    async def refund(self, *, key: str, amount: Money, refund_key: str) -> Repaid:
+        self.calls.append("refund")
+        return await self._sandbox.refund(key=key, amount=amount, refund_key=refund_key)
 
 
 @pytest.fixture
@@ -289,7 +297,64 @@ async def test_money_that_is_not_handed_over_after_all_is_never_called_captured(
     company.before_capture = lapse
     job = await shop.work(payment)
     assert (job["state"], "CaptureRefused" in job["error"]["fault"]) == ("queued", True)
-    assert (await shop.order(order["id"]))["payments"][0]["state"] == "started"
+    assert (await shop.order(order["id"]))["payments"][0]["state"] == "voided"
+
+
+async def not_handed_over(shop: Shop, company: Company, units: int) -> tuple[str, str]:
+    """A paid order, and its payment that no money came of."""
+    order = await shop.place(A=units)
+    payment = await shop.submit_payment(order["id"])
+
+    async def lapse() -> None:
+        await company.void(key=payment)
+
+    company.before_capture = lapse
+    assert (await shop.work(payment))["state"] == "queued"
+    company.before_capture = nothing
+    return order["id"], payment
+
+
+async def test_an_order_whose_money_never_came_is_cancelled_once_with_nothing_to_refund(
+    shop: Shop, other: Shop, company: Company
+):
+    order_id, payment = await not_handed_over(shop, company, 2)
+    assert await shop.levels("A") == (98, 0)
+    with pytest.raises(RefundRefused):
+        await shop.services.refunds.refund(
+            order_id, RefundRequest(new_id(), None, restock=True, reason="no money", actor="staff")
+        )
+    await asyncio.gather(
+        shop.services.orders.cancel(order_id, owner=None, by="staff", reason="no money came"),
+        other.services.orders.cancel(order_id, owner="ada"),
+        pay(other, order_id, payment_id=payment),
+        return_exceptions=True,
+    )
+    order = await shop.order(order_id)
+    assert order["state"] == "cancelled"
+    assert [line["state"] for line in order["timeline"]].count("cancelled") == 1
+    assert await shop.levels("A") == (100, 0)
+    await shop.check_books()
+    # Replayed, its payment asks for nothing any more; what is told of yet goes back.
+    with pytest.raises(OrderNotPayable):
+        await pay(shop, order_id, payment_id=payment)
+    await shop.services.database[COLLECTION].update_one({"_id": payment}, {"$set": {"status": "captured"}})
+    captured = PaymentNotice(provider="sandbox", type="payment.captured", payment_id=payment)
+    assert (await shop.services.notices.handle(captured, notice_id="n"))["late"] == "refunded"
+
+
+async def test_a_paid_order_is_not_cancelled_once_its_money_came_or_a_part_was_sent(
+    shop: Shop, company: Company
+):
+    late, payment = await not_handed_over(shop, company, 1)
+    await shop.services.database[COLLECTION].update_one({"_id": payment}, {"$set": {"status": "captured"}})
+    sent, _ = await not_handed_over(shop, company, 2)
+    await shop.services.fulfilment.fulfil(sent, Parcel({"A": 1}, "RM1", "Royal Mail", actor="staff", key="k"))
+    for order_id in (late, sent):
+        with pytest.raises(OrderNotCancellable) as refused:
+            await shop.services.orders.cancel(order_id, owner="ada")
+        assert refused.value.detail["allowed"] == ["fulfilled", "refunded"]
+    assert (await shop.order(late))["payments"][0]["state"] == "captured"
+    await shop.check_books()
 
 
 async def test_a_payment_that_has_committed_and_not_captured_cannot_be_cancelled(

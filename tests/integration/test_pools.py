@@ -7,6 +7,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from domain.bootstrap import Services
+from domain.control import pools
 from domain.errors import NotFound
 from domain.jobs.meter import Meter
 from domain.jobs.pool_models import SLOTS
@@ -30,6 +31,8 @@ class Broker(FakeJobQueue):
 def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("STOCKYARD_POOLS_FAIR_SHARE", "3")
     monkeypatch.setenv("STOCKYARD_POOLS_TARGET_WAITS", '{"orders": "5s"}')
+    # However slow this machine is, a look is as of now.
+    monkeypatch.setattr(pools, "LONG", 3600.0)
     return Settings()
 
 
@@ -204,3 +207,17 @@ async def test_a_look_serves_all_who_ask_in_the_next_moment(
     first = await office.pools.look()
     monkeypatch.setattr(office.pools, "_queues", None)
     assert await office.pools.look() == first
+
+
+async def test_a_look_at_one_pool_that_took_long_serves_for_a_while_and_a_quick_one_does_not(
+    office: Services, monkeypatch: pytest.MonkeyPatch, shop: Shop
+):
+    monkeypatch.setattr(pools, "LONG", 3600.0)
+    assert (await orders_of(office)).depth == 0
+    await shop.submit(A=1)
+    monkeypatch.setattr(pools, "LONG", 0.0)
+    monkeypatch.setattr(pools, "DEARNESS", 3600.0)
+    assert (await orders_of(office)).depth == 1
+    await shop.submit(A=1)
+    assert (await orders_of(office)).depth == 1
+    assert (await office.pools.look_at("media")).depth == 0

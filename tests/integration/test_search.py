@@ -140,6 +140,10 @@ async def test_a_page_of_stock_is_bounded_and_the_next_one_goes_on(
     monkeypatch.setattr(search, "MOST_STOCK_COUNTED", 3)
     await shop.stock(A=0, B=0, C=0, D=1, E=0, F=1)
     query = Query.all().in_stock().build()
+    with monkeypatch.context() as unbounded:
+        unbounded.setattr(search, "MOST_STOCK_CHECKED", 6)
+        full = await services.search.find(query, limit=1)
+        assert ([each["name"] for each in full.products], full.following is None) == (["D"], False)
     first = await services.search.find(query, limit=2, facets=["in_stock"])
     assert (first.products, first.following is None) == ([], False)
     assert first.facets is not None

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta, timezone
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from domain.changes import Doc
 from domain.errors import StaleRevision
 from domain.events.rules import SHOP, envelope
 from domain.jobs.outcomes import claimed
-from domain.notifications.webhooks import redelivery
+from domain.notifications.webhooks import places, redelivery
 from domain.notifications.webhooks.commands import RedeliverWebhooks, SendWebhook
 from domain.notifications.webhooks.errors import TooManySecrets, TooManyWebhooks, WebhookExists
 from domain.notifications.webhooks.places import PART
@@ -454,11 +455,11 @@ async def test_an_endpoint_that_hangs_delays_no_other(post: Post, receiver: Rece
     hanging = await post.endpoint(path="/hangs")
     bob = new_id()
     quick = await post.endpoint(bob, "/quick")
-    for _ in range(4):
+    for _ in range(2):
         await post.happen(*[post.me] * 50)
     await post.happen(*[bob] * 40)
     waiting = [job["_id"] for job in [*await post.jobs(hanging), *await post.jobs(quick)]]
-    assert len(waiting) == 240
+    assert len(waiting) == 140
     threads, handler = asyncio.Semaphore(64), HANDLED["notifications.webhook"]
 
     async def thread(job_id: str) -> None:
@@ -468,7 +469,7 @@ async def test_an_endpoint_that_hangs_delays_no_other(post: Post, receiver: Rece
     # Those that hang are before all others in the queue of a worker with 64 threads.
     runs = [asyncio.create_task(thread(job_id)) for job_id in waiting]
     limit = post.services.settings.webhooks.concurrency // PART
-    await eventually(lambda: sum(run.done() for run in runs) == 240 - limit, within=60)
+    await eventually(lambda: sum(run.done() for run in runs) == 140 - limit, within=60)
     assert receiver.busy["/hangs"] == receiver.busiest["/hangs"] == limit
     assert len(receiver.at("/quick")) >= limit
     # What found no place at once finds one as it comes again, while the others still hang.
@@ -481,11 +482,40 @@ async def test_an_endpoint_that_hangs_delays_no_other(post: Post, receiver: Rece
     jobs = await post.jobs(hanging)
     assert [job["state"] for job in jobs].count("succeeded") == limit
     back = [job for job in jobs if job["state"] == "queued"]
-    assert len(back) == 200 - limit
+    assert len(back) == 100 - limit
     # They wait for a place, which is no attempt.
     assert {job["attempts"] for job in back} == {0}
     assert (await post.stored(hanging))["failures"] == 0
     assert len({job["not_before"] for job in back}) > 20
+
+
+async def test_an_endpoint_that_was_fast_and_hangs_now_is_slow_before_the_call_is_over(
+    post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    endpoint, release = await post.endpoint(), asyncio.Event()
+    await post.happen()
+    assert [job["state"] for job in await post.send()] == ["succeeded"]
+    monkeypatch.setattr(places, "SLOW", 0.2)
+
+    async def hang(call: Call, writer: asyncio.StreamWriter) -> None:
+        await release.wait()
+        await answer(200)(call, writer)
+
+    receiver.answers["/"] = hang
+    await post.happen(*[post.me] * 13)
+    first, *others = [job["_id"] for job in await post.jobs() if job["state"] == "queued"]
+    handler = HANDLED["notifications.webhook"]
+    calling = asyncio.create_task(run_job(handler, post.services, first))
+    await eventually(lambda: receiver.busy["/"] == 1)
+    began = monotonic()
+    await eventually(lambda: monotonic() > began + 0.2)
+    runs = [asyncio.create_task(run_job(handler, post.services, each)) for each in others]
+    limit = post.services.settings.webhooks.concurrency // PART
+    await eventually(lambda: sum(run.done() for run in runs) == 13 - limit)
+    assert receiver.busiest["/"] == limit
+    release.set()
+    await asyncio.gather(calling, *runs)
+    assert [job["state"] for job in await post.jobs(endpoint)].count("succeeded") == 1 + limit
 
 
 # -- again -------------------------------------------------------------------------------------------

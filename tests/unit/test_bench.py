@@ -7,9 +7,9 @@ from ops.bench.__main__ import parser, plan_of
 from ops.bench.figures import Figure, Figures, mean_of_histogram, percentile, tidy
 from ops.bench.report import document, targets
 from ops.bench.run import CASES, Outcome, Plan, make_orders
-from ops.soak.faults import FULL_PLAN, schedule
-from ops.soak.faults import plan_of as faults_of
 from ops.soak.memory import problems, summarise
+from ops.soak.plan import FULL_PLAN, schedule
+from ops.soak.plan import plan_of as faults_of
 
 
 def plan(*words: str) -> Plan:

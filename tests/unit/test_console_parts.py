@@ -7,10 +7,24 @@ import pytest
 from pymongo.errors import ServerSelectionTimeoutError
 
 from api.console import reads
+from api.console.pages.overview import SCHEDULE, WORKERS, _of_dead, _of_stuck, _way, folded
 from api.console.parts import path
 from api.console.reads import Reads
-from api.console.words import AWAY, REFUSALS, ago, count, error_line, moment, money, plain, span, told
+from api.console.words import (
+    AWAY,
+    REFUSALS,
+    ago,
+    count,
+    error_line,
+    moment,
+    money,
+    plain,
+    span,
+    told,
+    visible,
+)
 from domain.errors import Conflict, JobNotReplayable, NotFound, TryAgain
+from domain.orders.stuck import Stuck
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
@@ -107,3 +121,45 @@ def test_an_address_keeps_what_is_asked_and_nothing_else():
         path("/jobs", {"state": "dead", "kind": None, "text": "a&b=<c>"})
         == "/ops/jobs?state=dead&text=a%26b%3D%3Cc%3E"
     )
+
+
+def test_letters_that_are_not_seen_or_turn_others_around_are_written_out():
+    assert visible("a\u202eb\x00c\ud800") == r"a\u202eb\u0000c\ud800"
+    assert visible("Zoë 日本 \u05d0\n\t<b>") == "Zoë 日本 \u05d0\n\t<b>"
+
+
+def test_what_needs_attention_leads_to_where_something_can_be_done():
+    lines = (
+        "orders is paused by ada",
+        "media: its oldest job has waited 90 s",
+        "the worker 7 on a is drained",
+    )
+    assert [_way(line) for line in lines] == [WORKERS] * 3
+    assert _way("audit-the-stock is overdue by 70 s") == ("Schedule", "/ops/schedule")
+    assert _way("redis does not answer") is None
+
+
+def test_one_cause_does_not_fill_the_overview():
+    failing = [(f"entry {number} has failed 1 times: {'x' * 999}", *SCHEDULE) for number in range(9)]
+    first, last = folded(["redis does not answer", *failing])
+    assert first == "redis does not answer"
+    assert last[0].startswith("9 entries of the timetable fail or are overdue. The first: entry 0 has failed")
+    assert (len(last[0]), last[1:]) == (240, SCHEDULE)
+    assert len(folded(failing[:2])) == 2
+
+
+def test_dead_and_stuck_things_are_told_on_the_overview():
+    group = {"kind": "orders.cancel", "last_at": NOW - timedelta(minutes=4)}
+    form = {"jobs": 7, "groups": [group, {**group, "last_at": NOW - timedelta(minutes=9)}]}
+    assert _of_dead(form, NOW) == [
+        ("7 jobs died, most of them orders.cancel; the last 4 min ago.", "Replay or discard", "/ops/dead")
+    ]
+    assert _of_dead({"jobs": 0, "groups": []}, NOW) == []
+    held, paused = (
+        Stuck(what, "job", "j", NOW - timedelta(minutes=6), "It waits.", None)
+        for what in ("job_held", "job_paused")
+    )
+    assert _of_stuck([paused], NOW) == []
+    assert _of_stuck([held, paused, held], NOW) == [
+        ("2 things are stuck, the first for 6 min: It waits.", "Repair", "/ops/orders")
+    ]

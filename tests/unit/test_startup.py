@@ -148,6 +148,15 @@ def test_pools_have_targets_and_shares_that_can_be_kept(
     assert refusal().startswith(f"STOCKYARD_POOLS_{name}: ")
 
 
+@pytest.mark.parametrize("name", ["TARGET_WAITS", "FAIR_SHARES"])
+def test_a_pool_that_there_is_not_has_no_settings(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(f"STOCKYARD_POOLS_{name}", '{"orders": 5, "ordres": 5}')
+    said = refusal()
+    assert said.startswith(f"STOCKYARD_POOLS_{name} names no pool by ordres: there are inventory, ")
+    monkeypatch.delenv(f"STOCKYARD_POOLS_{name}")
+    load_settings()
+
+
 def test_a_signing_key_may_be_written_in_one_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("STOCKYARD_AUTH_SIGNING_KEY", KEY.replace("\n", r"\n"))
     assert load_settings().deployment.env == "production"

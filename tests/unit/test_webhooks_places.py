@@ -64,6 +64,22 @@ def test_an_endpoint_that_is_slow_or_unknown_has_a_quarter_of_the_places():
     assert fit() == 2
 
 
+def test_a_fast_endpoint_that_hangs_counts_as_slow_before_its_first_call_is_over():
+    watch = Watch()
+    known = places(watch, each=8)
+    call(known, "a", watch, 0.1)
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(known.taken("a"))
+        watch.now += SLOW + 0.1
+        with pytest.raises(TryAgain), known.taken("a"):
+            pass
+    call(known, "a", watch, 0.1)
+    with ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(known.taken("a"))
+
+
 def test_calls_to_a_fast_endpoint_come_again_no_faster_than_they_fit():
     watch = Watch()
     known = places(watch, each=8)

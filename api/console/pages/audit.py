@@ -33,8 +33,8 @@ async def audit(request: Request) -> None:
     """Newest first. Nothing edits or deletes an entry."""
     asked = asked_of(request, FIELDS)
     async with frame(request, "Audit log") as operator:
-        search = Search("/audit", asked).field("actor", "Who").field("action", "What", hint="jobs.replay")
-        search.field("thing_id", "Id of the thing")
+        search = Search("/audit", asked).field("actor", "Id of who acted")
+        search.field("action", "What", hint="jobs.replay").field("thing_id", "Id of the thing")
         search.choice("outcome", "Outcome", [("", "any"), *((each, each) for each in OUTCOMES)]).ready()
         table = Table("Audit log", COLUMNS, empty="No entry is found.")
         older = link("Older entries", "")

@@ -39,8 +39,8 @@ REFUSED = {"unknown_kind": "no process knows their kind", "job_not_dead": "they 
 GROUPS = (
     Column("kind", "Kind", "named"), Column("code", "Code", "name"), Column("text", "Error"),
     Column("count", "Jobs", "number"),
-    Column("first", "First died", "when"), Column("last", "Last died", "when"), Column("sample", "The last",
-    "code"),
+    Column("first", "First died", "when"), Column("last", "Last died", "when"),
+    Column("sample", "The last", "id"),
 )  # fmt: skip
 RUNS = (
     Column("action", "Bulk run", "named"), Column("state", "State", "state"), Column("done", "Done",

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from api.console.acting import Act, ask
 from api.console.frame import Operator, frame, page
-from api.console.parts import Box, Facts, button, heading, path
+from api.console.parts import Box, Facts, back, button, heading, known, path
 from api.console.table import Column, Row, Table
 from api.console.words import ago, error_line, moment, plain, span
 from api.routes.ops_jobs import linked
@@ -44,25 +44,29 @@ ACTS = {
 async def job(request: Request, job_id: str) -> None:
     """All that was kept of it."""
     async with frame(request, "Job") as operator:
-        buttons = _Buttons(operator, job_id)
-        facts = Facts("The job")
-        heading("Error")
-        error = Box("Error")
-        heading("Payload")
-        payload = Box("Payload")
-        heading("Runs")
-        runs = Table("Runs", RUNS, empty="No run was kept.")
-        heading("History")
-        history = Table("History", LINES, empty="The history was compacted away.")
-        heading("Events")
-        events = Table("Events", EVENTS, empty="Nobody was told of it.")
+        back("All jobs", path("/jobs"))
+        with known() as body:
+            buttons = _Buttons(operator, job_id)
+            facts = Facts("The job")
+            heading("Error")
+            error = Box("Error")
+            heading("Payload")
+            payload = Box("Payload")
+            heading("Runs")
+            runs = Table("Runs", RUNS, empty="No run was kept.")
+            heading("History")
+            history = Table("History", LINES, empty="The history was compacted away.")
+            heading("Events")
+            events = Table("Events", EVENTS, empty="Nobody was told of it.")
 
         async def now() -> None:
             shown = await operator.reads.read(
                 ("job", job_id), lambda: operator.services.job_desk.show(job_id)
             )
+            names = await operator.names([shown["owner"]])
+            body.set_visibility(True)
             buttons.show(shown)
-            facts.show(*_facts(operator, shown))
+            facts.show(*_facts(operator, shown, names))
             error.show(_error(shown["error"]))
             payload.show(_pretty(shown["payload"], "It was compacted away."))
             runs.show([_run(number, run) for number, run in enumerate(shown["runs"], 1)])
@@ -109,7 +113,9 @@ def act_on(operator: Operator, name: str, job_id: str) -> Act:
     return Act(f"{label}: job {job_id}", says, label, do, danger=name == "cancel")
 
 
-def _facts(operator: Operator, job: Mapping[str, Any]) -> list[tuple[str, str, str | None]]:
+def _facts(
+    operator: Operator, job: Mapping[str, Any], names: Mapping[str, str]
+) -> list[tuple[str, str, str | None]]:
     links, times, now = linked(dict(job))["links"], job["timings"], operator.now
     order = path(f"/orders/{job['subject']}") if "order" in links else None
     sent = (
@@ -129,7 +135,7 @@ def _facts(operator: Operator, job: Mapping[str, Any]) -> list[tuple[str, str, s
         ("Id", job["id"], None),
         ("Kind", f"{job['kind']}, version {job['version']}", None),
         ("State", job["state"], None),
-        ("Owner", job["owner"], path("/jobs", {"owner": job["owner"]})),
+        ("Owner", names[job["owner"]], path("/jobs", {"owner": job["owner"]})),
         ("About", job["subject"] or "-", order),
     ]
     return first + [(name, value, None) for name, value in others if value not in {"-", ""}]

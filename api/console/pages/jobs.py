@@ -28,9 +28,8 @@ SINCE = {
 FIELDS = ("find", "state", "kind", "pool", "owner", "text", "since", "before")
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 COLUMNS = (
-    Column("id", "Job", "code"), Column("kind", "Kind", "name"), Column("state", "State", "state"),
-    Column("owner", "Owner", "code"), Column("subject", "About", "code"), Column("attempts", "Runs",
-    "number"),
+    Column("id", "Job", "id"), Column("kind", "Kind", "name"), Column("state", "State", "state"),
+    Column("owner", "Owner", "who"), Column("subject", "About", "id"), Column("attempts", "Runs", "number"),
     Column("at", "Accepted", "when"), Column("error", "Error"),
 )  # fmt: skip
 
@@ -51,7 +50,8 @@ async def jobs(request: Request) -> None:
             found = await operator.reads.read(
                 ("jobs", *asked.items()), lambda: _find(operator, wanted), fresh=EVERY
             )
-            table.show([row_of(job) for job in found.jobs])
+            names = await operator.names(job["owner"] for job in found.jobs)
+            table.show([row_of(job, names) for job in found.jobs])
             under.text = _under(found, asked)
             further.set_visibility(found.position is not None)
             further.props["href"] = path("/jobs", {**asked, "before": found.position})
@@ -85,7 +85,7 @@ async def _find(operator: Operator, wanted: Wanted) -> Found:
     return await operator.services.job_desk.find(wanted)
 
 
-def row_of(job: Mapping[str, Any]) -> Row:
+def row_of(job: Mapping[str, Any], names: Mapping[str, str]) -> Row:
     """A job in a list."""
     shown = brief(job)
     return {
@@ -93,7 +93,8 @@ def row_of(job: Mapping[str, Any]) -> Row:
         "id_to": path(f"/jobs/{shown['id']}"),
         "kind": shown["kind"],
         "state": shown["state"],
-        "owner": shown["owner"],
+        "owner": names[shown["owner"]],
+        "owner_to": path("/jobs", {"owner": shown["owner"]}),
         "subject": shown["subject"] if shown["subject"] != shown["id"] else "",
         "attempts": str(shown["attempts"]),
         "at": moment(shown["created_at"]),
@@ -109,7 +110,7 @@ def _form(asked: Mapping[str, str]) -> None:
     search.choice("state", "State", [any_one, *((state, state) for state in STATES)])
     search.choice("kind", "Kind", [any_one, *((kind, kind) for kind in sorted(kinds()))])
     search.choice("pool", "Pool", [any_one, *((pool, pool) for pool in pools())])
-    search.field("owner", "Owner")
+    search.field("owner", "Owner's id")
     search.choice("since", "Accepted", [("", "any time"), *((name, f"in the last {name}") for name in SINCE)])
     search.ready()
 

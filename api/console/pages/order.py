@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 
 from api.console.frame import frame, page
-from api.console.parts import Facts, heading, note, path
+from api.console.parts import Facts, back, heading, known, note, path
 from api.console.table import Column, Row, Table
 from api.console.words import moment, money, plain
 
@@ -29,20 +29,24 @@ JOBS = (Column("id", "Job", "code"), Column("kind", "Kind", "name"), Column("sta
 async def order(request: Request, order_id: str) -> None:
     """All that was kept of it."""
     async with frame(request, "Order") as operator:
-        facts = Facts("The order")
-        heading("Timeline")
-        under = note()
-        timeline = Table("Timeline", TIMELINE, empty="Nothing was kept.")
-        heading("Lines")
-        lines = Table("Lines", LINES, empty="None yet.")
-        heading("Jobs")
-        jobs = Table("Jobs", JOBS, empty="None.")
+        back("All orders", path("/orders"))
+        with known() as body:
+            facts = Facts("The order")
+            heading("Timeline")
+            under = note()
+            timeline = Table("Timeline", TIMELINE, empty="Nothing was kept.")
+            heading("Lines")
+            lines = Table("Lines", LINES, empty="None yet.")
+            heading("Jobs")
+            jobs = Table("Jobs", JOBS, empty="None.")
         desk, orders = operator.services.order_desk, operator.services.orders
 
         async def now() -> None:
             story = await operator.reads.read(("story", order_id), lambda: desk.timeline.of(order_id))
             shown = await operator.reads.read(("order", order_id), lambda: orders.get(order_id, owner=None))
-            facts.show(*_facts(story, shown))
+            names = await operator.names([story["account_id"]])
+            body.set_visibility(True)
+            facts.show(*_facts(story, shown, names))
             under.text = "" if story["complete"] else NOT_WHOLE
             timeline.show([_moment(number, line) for number, line in enumerate(story["lines"])])
             lines.show([_line(number, line, shown) for number, line in enumerate(shown.get("lines") or ())])
@@ -51,7 +55,9 @@ async def order(request: Request, order_id: str) -> None:
         await operator.live(now, every=3.0)
 
 
-def _facts(story: Mapping[str, Any], shown: Mapping[str, Any]) -> list[tuple[str, str, str | None]]:
+def _facts(
+    story: Mapping[str, Any], shown: Mapping[str, Any], names: Mapping[str, str]
+) -> list[tuple[str, str, str | None]]:
     owner = story["account_id"]
     address = shown.get("address") or {}
     plain = [
@@ -62,7 +68,7 @@ def _facts(story: Mapping[str, Any], shown: Mapping[str, Any]) -> list[tuple[str
         ("Payments", ", ".join(f"{each['state']}" for each in shown.get("payments") or ())),
     ]  # fmt: skip
     first: list[tuple[str, str, str | None]] = [
-        ("Id", story["order_id"], None), ("Customer", owner, path("/orders", {"owner": owner}))
+        ("Id", story["order_id"], None), ("Customer", names[owner], path("/orders", {"owner": owner}))
     ]  # fmt: skip
     return first + [(name, value, None) for name, value in plain if value not in {"", "-"}]
 

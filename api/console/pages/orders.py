@@ -31,11 +31,11 @@ from domain.orders.stuck import Stuck
 #: Orders of one page; seconds between two reads of them, and between two looks for what is stuck.
 PAGE, EVERY, STUCK_EVERY = 25, 3.0, 10.0
 COLUMNS = (
-    Column("id", "Order", "code"), Column("state", "State", "state"), Column("owner", "Customer", "code"),
+    Column("id", "Order", "id"), Column("state", "State", "state"), Column("owner", "Customer", "who"),
     Column("items", "Items"), Column("total", "Total", "number"), Column("at", "Placed", "when"),
 )  # fmt: skip
 STUCK = (
-    Column("what", "What", "name"), Column("thing", "Which", "code"), Column("says", "Why"),
+    Column("what", "What", "name"), Column("thing", "Which", "id"), Column("says", "Why"),
     Column("for", "For", "number"),
 )  # fmt: skip
 #: What an order can be that was placed.
@@ -44,7 +44,7 @@ STATES = (RESERVED, PAID, FULFILLED, COMPLETED, REJECTED, EXPIRED, CANCELLED, RE
 REPAIRS = {
     "expedite": ("Send ahead", "The job is sent once more, before all that waits in its pool."),
     "replay": ("Replay", "The job runs again, under its own id. What it has done already is not done twice."),
-    "take_back": ("Take back", "Jobs whose worker has fallen silent wait to run again."),
+    "take_back": ("Take back", "The job, whose worker has fallen silent, waits to run again."),
     "end_hold": ("End the hold", "The hold ends as it should have by itself: its units are for sale again."),
     "republish": ("Tell now", "Events that are stored and were not told are told now."),
 }
@@ -79,7 +79,8 @@ async def orders(request: Request) -> Response | None:
             found = await operator.reads.read(
                 query, lambda: operator.services.orders.page(query), fresh=EVERY
             )
-            table.show([_row(order) for order in found[:PAGE]])
+            names = await operator.names(order["account_id"] for order in found)
+            table.show([_row(order, names) for order in found[:PAGE]])
             older.set_visibility(len(found) > PAGE)
             older.props["href"] = (
                 path("/orders", {**asked, "before": found[PAGE - 1]["id"]}) if found[PAGE:] else ""
@@ -102,12 +103,12 @@ def _form(asked: Mapping[str, str]) -> None:
     search.choice("state", "State", states).field("sku", "SKU").ready()
 
 
-def _row(order: Mapping[str, Any]) -> Row:
+def _row(order: Mapping[str, Any], names: Mapping[str, str]) -> Row:
     lines = ", ".join(f"{line['quantity']} x {line['sku']}" for line in order["lines"][:3])
     more = len(order["lines"]) - 3
     return {
         "id": order["id"], "id_to": path(f"/orders/{order['id']}"), "state": order["state"],
-        "owner": order["account_id"], "owner_to": path("/orders", {"owner": order["account_id"]}),
+        "owner": names[order["account_id"]], "owner_to": path("/orders", {"owner": order["account_id"]}),
         "items": f"{lines} and {more} more" if more > 0 else lines,
         "total": money(order["total"], order["currency"]), "at": moment(order["created_at"]),
     }  # fmt: skip
@@ -144,7 +145,7 @@ def _stock(operator: Operator) -> None:
     heading("Stock")
     note("Whether the stock is what its movements and holds make it. The timetable looks, too.")
     lines = Lines("Audit of the stock", empty="Every stock is what made it.", live=True)
-    lines.show(["Not looked at yet."])
+    lines.show(["Not looked at yet."], tone="plain")
 
     async def look() -> None:
         found = await operator.reads.read("audit", operator.services.auditor.audit, fresh=STUCK_EVERY)
@@ -158,7 +159,7 @@ def _stock(operator: Operator) -> None:
         ) as act:
             done = await services.auditor.repair(actor=actor.id, reason=reason or "")
             act.after = {"repaired": sorted(done.repaired)}
-        lines.show([f"{many(len(done.repaired), 'stock')} repaired."])
+        lines.show([f"{many(len(done.repaired), 'stock')} repaired."], tone="fine")
         return f"{many(len(done.repaired), 'stock')} repaired."
 
     async def ask_repair() -> None:

@@ -1,18 +1,24 @@
 """The overview: what needs attention, in words; how the pools are doing; the last hour."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 from nicegui import ui
 from starlette.requests import Request
 
 from api.console.charts import Chart, History
 from api.console.frame import Operator, frame, page
-from api.console.parts import Facts, Lines, heading, note, path
+from api.console.parts import Facts, Line, Lines, heading, note, path
+from api.console.reads import URGENT
 from api.console.table import Column, Row, Table
-from api.console.words import count, many, share, span
+from api.console.words import ago, count, many, share, span
 from domain.control.status import Health
+from domain.jobs.commands import pools
+from domain.jobs.forms import groups_form
 from domain.jobs.pool_reports import PoolReport
+from domain.orders.stuck import Stuck
 
 LEGEND = (
     "Rates and run times (mean and p95) are of the last minute. "
@@ -22,6 +28,13 @@ LEGEND = (
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 #: A minute ends but once.
 MINUTE_FRESH = 15.0
+#: Seconds between two looks for what is dead or stuck.
+LOOK_EVERY = 5.0
+#: What is stuck because somebody said so, or meant it, needs no word here.
+MEANT = frozenset({"job_paused", "job_postponed"})
+#: The longest line, and how many failures of the timetable are told one by one.
+LONGEST, MANY = 240, 2
+WORKERS, SCHEDULE = ("Workers", path("/workers")), ("Schedule", path("/schedule"))
 COLUMNS = (
     Column("pool", "Pool", "named"), Column("depth", "Waiting", "number"), Column("oldest", "Oldest",
     "number"),
@@ -39,8 +52,9 @@ async def overview(request: Request) -> None:
     async with frame(request, "Overview") as operator:
         heading("What needs attention")
         attention = Lines("What needs attention", empty="Nothing: all is well.", live=True)
+        left = list[Line]()
         heading("Pools")
-        pools = Table("Pools", COLUMNS, empty="There are no pools.")
+        table = Table("Pools", COLUMNS, empty="There are no pools.")
         note(LEGEND)
         heading("The last hour")
         with ui.element("div").classes("charts"):
@@ -54,12 +68,16 @@ async def overview(request: Request) -> None:
         facts = Facts("Services and processes")
 
         async def now() -> None:
-            reports = await operator.reads.read("pools", operator.services.pools.look)
-            health = await operator.reads.read("status", operator.services.control.status.look, fresh=4.0)
+            reads, services = operator.reads, operator.services
+            health = await reads.read("status", services.control.status.look, dearness=URGENT)
+            reports = await reads.read("pools", services.pools.look, dearness=URGENT)
             lines = attention_of(health, reports)
             names = await operator.names(_ID.findall(" ".join(lines)))
-            attention.show([_ID.sub(lambda found: names[found[0]], line) for line in lines])
-            pools.show([_row(report) for report in reports])
+            named = [_ID.sub(lambda found: names[found[0]], line) for line in lines]
+            attention.show(
+                [*left, *folded([(line, *way) if (way := _way(line)) else line for line in named])]
+            )
+            table.show([_row(report) for report in reports])
             facts.show(*_facts(health))
 
         async def hour() -> None:
@@ -67,6 +85,10 @@ async def overview(request: Request) -> None:
             for chart in charts:
                 chart.show(history)
 
+        async def look() -> None:
+            left[:] = await _left(operator)
+
+        await operator.live(look, every=LOOK_EVERY)
         await operator.live(now)
         await operator.live(hour, every=MINUTE_FRESH)
 
@@ -76,6 +98,57 @@ def attention_of(health: Health, reports: Sequence[PoolReport]) -> list[str]:
     late = {report.pool: report.words for report in reports if report.attention}
     others = [line for line in health.attention if not any(line.startswith(f"`{pool}`") for pool in late)]
     return [line.replace("`", "") for line in (*late.values(), *others)]
+
+
+def folded(lines: Sequence[Line]) -> list[Line]:
+    """Short, and the timetable's many failures in one: they have one cause as a rule."""
+    short: list[Line] = [
+        _short(line) if isinstance(line, str) else (_short(line[0]), *line[1:]) for line in lines
+    ]
+    failing = [line for line in short if not isinstance(line, str) and line[1:] == SCHEDULE]
+    if len(failing) <= MANY:
+        return short
+    says = f"{len(failing)} entries of the timetable fail or are overdue. The first: {failing[0][0]}"
+    return [*(line for line in short if line not in failing), (_short(says), *SCHEDULE)]
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
+
+
+def _way(line: str) -> tuple[str, str] | None:
+    """The page where something can be done about it; none where that is not in the console."""
+    if line.endswith("does not answer"):
+        return None
+    pool = line.split(" ", 1)[0].rstrip(":") in pools()
+    return WORKERS if pool or line.startswith("the ") else SCHEDULE
+
+
+async def _left(operator: Operator) -> list[Line]:
+    """What does not go on by itself: dead jobs, and what is stuck."""
+    found, more = await operator.reads.read("dead", operator.services.job_desk.dead.groups, fresh=LOOK_EVERY)
+    stuck = await operator.reads.read("stuck", operator.services.order_desk.stuck.find, fresh=2 * LOOK_EVERY)
+    return [*_of_dead(groups_form(found, more=more), operator.now), *_of_stuck(stuck, operator.now)]
+
+
+def _of_dead(form: Mapping[str, Any], now: datetime) -> list[Line]:
+    if not form["jobs"]:
+        return []
+    first = form["groups"][0]
+    most = f", most of them {first['kind']}" if len(form["groups"]) > 1 else f", {first['kind']}"
+    last = max(group["last_at"] for group in form["groups"])
+    says = f"{many(form['jobs'], 'job')} died{most}; the last {ago(last, now)}."
+    return [(says, "Replay or discard", path("/dead"))]
+
+
+def _of_stuck(found: Sequence[Stuck], now: datetime) -> list[Line]:
+    found = [each for each in found if each.what not in MEANT]
+    if not found:
+        return []
+    first = found[0]
+    since = span((now - first.since).total_seconds())
+    says = f"{many(len(found), 'thing is', 'things are')} stuck, the first for {since}: {first.says}"
+    return [(says, "Repair", path("/orders"))]
 
 
 async def _history(operator: Operator) -> History:

@@ -1,6 +1,7 @@
 """The timetable: each entry's last and next run, how it went, and running it now."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -9,7 +10,7 @@ from api.console.acting import Act, ask
 from api.console.frame import Operator, frame, page
 from api.console.parts import note
 from api.console.table import Button, Column, Row, Table
-from api.console.words import ago, moment, span
+from api.console.words import ago, span
 from domain.audit_log.models import Actor
 from domain.changes import Doc
 from domain.control.forms import entry_form
@@ -21,7 +22,7 @@ WAITED = 10.0
 COLUMNS = (
     Column("title", "Entry", "named"), Column("state", "State", "state"), Column("every", "Every", "number"),
     Column("last", "Last run", "when"), Column("took", "Took", "number"), Column("result", "Result"),
-    Column("did", "Last did something"), Column("next", "Next run", "when"),
+    Column("did", "Last work"), Column("next", "Next run", "when"),
 )  # fmt: skip
 
 
@@ -62,9 +63,17 @@ def _row(seen: EntrySeen, operator: Operator) -> Row:
         "last": ago(last.get("at"), now),
         "took": span(last["ms"] / 1000) if last.get("ms") is not None else "-",
         "result": _result(last),
-        "did": f"{did['result']} at {moment(did['at'])}" if did else "-", "next": ago(entry["next_at"], now),
+        "did": f"{did['result']} done {ago(did['at'], now)}" if did else "-", "next": _next(seen, now, state),
         "acts": "run", "named": entry["title"],
     }  # fmt: skip
+
+
+def _next(seen: EntrySeen, now: datetime, state: str) -> str:
+    """When it runs again. Often means that it has run since the leader told of it last."""
+    if seen.next_at is None:
+        return f"within {span(seen.entry['every_ms'] / 1000)}"
+    due = seen.next_at <= now
+    return "now" if due and state != "overdue" else ago(seen.next_at, now)
 
 
 def _result(last: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Workers and queues: who is there and what they have in hand; draining, pausing, resuming, purging."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nicegui import ui
@@ -8,7 +9,7 @@ from starlette.requests import Request
 
 from api.console.acting import Act, ask
 from api.console.frame import Operator, frame, page
-from api.console.parts import Lines, heading, path
+from api.console.parts import Lines, heading, note, path
 from api.console.table import Button, Column, Row, Table
 from api.console.words import ago, count, many, moment, size, told
 from domain.audit_log.models import Actor
@@ -49,6 +50,7 @@ async def workers(request: Request) -> None:
     """As each process told of itself last, every five seconds."""
     async with frame(request, "Workers") as operator:
         heading("Processes")
+        note("As each process told of itself last, every five seconds.")
         processes = Table(
             "Processes", PROCESSES, empty="No process has told of itself.", buttons=_buttons(operator,
             "drain", "undrain"),
@@ -79,19 +81,28 @@ def _buttons(operator: Operator, *names: str) -> list[Button]:
 
 def _process(process: Mapping[str, Any], operator: Operator, names: Mapping[str, str]) -> Row:
     drain = process["drain"]
-    jobs = [f"{job['kind']} ({ago(job['since'], operator.now)})" for job in process["jobs"]]
     possible = ("undrain" if drain else "drain") if process["state"] != "lost" else ""
     leads = ", leads" if process["leads"] else ""
     return {
         "id": process["id"], "who": f"{process['role']} {process['pid']} on {process['host']}{leads}",
         "state": process["state"], "pools": ", ".join(process["pools"]) or "-",
         "threads": str(process["threads"] or "-"),
-        "jobs": ", ".join(jobs[:5]) + (f" and {len(jobs) - 5} more" if len(jobs) > 5 else "") or "-",  # noqa: PLR2004
+        "jobs": _in_hand(process["jobs"], operator),
         "memory": size(process["memory_bytes"]), "up": ago(process["started_at"], operator.now),
         "version": process["version"], "why": _order(drain, names),
         "named": f"{process['role']} {process['pid']}",
         "acts": possible if process["role"] == WORKER else "",
     }  # fmt: skip
+
+
+def _in_hand(jobs: Sequence[Mapping[str, Any]], operator: Operator) -> str:
+    """How many of each kind, and since when the longest runs."""
+    since = defaultdict[str, list[Any]](list)
+    for job in jobs:
+        since[job["kind"]].append(job["since"])
+    now = operator.now
+    each = (f"{len(times)} x {kind}, begun {ago(min(times), now)}" for kind, times in since.items())
+    return "; ".join(each) or "-"
 
 
 def _queue(queue: Mapping[str, Any], operator: Operator, names: Mapping[str, str]) -> Row:
@@ -145,7 +156,7 @@ async def _purge(operator: Operator, pool: str) -> None:
 
     def details() -> None:
         lines = Lines("What would happen", empty="Nothing waits that could be cancelled.", live=True)
-        lines.show(["Looking what would happen."])
+        lines.show(["Looking what would happen."], tone="plain")
 
         async def try_it() -> None:
             try:

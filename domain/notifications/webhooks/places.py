@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 
@@ -27,15 +27,17 @@ REMEMBERED = 10_000
 class _Line:
     """The calls to one endpoint."""
 
-    busy: int = 0
+    #: When those on their way began, oldest first.
+    began: list[float] = field(default_factory=list)
     #: Seconds that the last one took; None before there was one.
     seconds: float | None = None
     #: When, by the monotonic clock, the next one that finds no place is to come again.
     next_turn: float = 0.0
 
-    @property
-    def pace(self) -> str:
-        """NEW, SLOWLY or QUICKLY."""
+    def pace(self, now: float) -> str:
+        """NEW, SLOWLY or QUICKLY. A call that has no answer yet, after so long, is slow already."""
+        if self.began and now - self.began[0] > SLOW:
+            return SLOWLY
         if self.seconds is None:
             return NEW
         return SLOWLY if self.seconds > SLOW else QUICKLY
@@ -65,27 +67,28 @@ class Places:
     def taken(self, endpoint_id: str) -> Iterator[None]:
         """A place until the call is over. Raises TryAgain, which counts as no attempt."""
         line = self._lines.setdefault(endpoint_id, _Line())
-        pace = line.pace
-        most = self._each if pace == QUICKLY else max(1, self._each // PART)
-        if line.busy >= most or (pace != QUICKLY and self._busy[pace] >= self._slow):
-            raise TryAgain("no place", seconds=self._turn(line, most), patience=self._patience)
         began = self._clock()
-        line.busy += 1
+        pace = line.pace(began)
+        most = self._each if pace == QUICKLY else max(1, self._each // PART)
+        if len(line.began) >= most or (pace != QUICKLY and self._busy[pace] >= self._slow):
+            raise TryAgain("no place", seconds=self._turn(line, most), patience=self._patience)
+        line.began.append(began)
         self._busy[pace] += 1
         try:
             yield
         finally:
-            line.busy -= 1
+            line.began.remove(began)
             self._busy[pace] -= 1
             line.seconds = self._clock() - began
             self._forget()
 
     def _turn(self, line: _Line, places: int) -> float:
         now = self._clock()
-        apart = max(line.seconds or 0, 1 / RATE) / places
+        waited = now - line.began[0] if line.began else 0.0
+        apart = max(line.seconds or 0, waited, 1 / RATE) / places
         line.next_turn = min(max(line.next_turn + apart, now + SHORTEST), now + LONGEST)
         return line.next_turn - now
 
     def _forget(self) -> None:
         if len(self._lines) > REMEMBERED:
-            self._lines = {each: line for each, line in self._lines.items() if line.busy}
+            self._lines = {each: line for each, line in self._lines.items() if line.began}

@@ -1,0 +1,28 @@
+"""What is shown instead of a page."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+#: Seconds after which a page that could not be shown is asked for again.
+AGAIN = 2
+
+_PAGES = Environment(loader=PackageLoader("api.console"), autoescape=True, undefined=StrictUndefined)
+
+
+def away(*, acts: bool) -> Response:
+    """503: nobody knows who asks. A page that was asked for comes by itself once the store is back."""
+    headers = {"Retry-After": str(AGAIN)}
+    if acts:
+        return PlainTextResponse("The store is away. Try again in a moment.", 503, headers)
+    return _page("The store is away", "This page is tried again every few seconds.", 503, headers, AGAIN)
+
+
+async def missing(_: Request, __: Exception) -> Response:
+    """404, where there is no page."""
+    return _page("There is no such page", "Its address may have been cut off, or mistyped.", 404, {})
+
+
+def _page(title: str, says: str, status: int, headers: dict[str, str], again: int | None = None) -> Response:
+    page = _PAGES.get_template("problem.html").render(title=title, says=says, again=again)
+    return HTMLResponse(page, status, {"Cache-Control": "no-store", **headers})
