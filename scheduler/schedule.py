@@ -35,7 +35,7 @@ def timetable(services: Services) -> tuple[Entry, ...]:
         Entry("send lost jobs", 5 * relay_every, relay.send_lost),
         Entry("take back jobs of silent workers", 2 * relay_every, relay.take_back),
         Entry("republish events", 2 * relay_every, services.events.republish),
-        Entry("delete old times of events", timedelta(minutes=1), services.events.times.sweep),
+        Entry("delete old times of events", timedelta(minutes=10), services.events.times.sweep),
         Entry("complete fulfilled orders", timedelta(minutes=1), services.fulfilment.complete_due),
         Entry("delete expired carts", timedelta(minutes=1), services.carts.sweep),
         Entry("delete old quotes", timedelta(minutes=1), services.quotes.sweep),
