@@ -73,6 +73,7 @@ def test_a_short_demo_is_right_to_the_cent_and_leaves_nothing_running():
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.long
 def test_an_interrupted_demo_leaves_nothing_running():
     demo = start("--orders", str(ORDERS))
     assert demo.stdout is not None

@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from redis.asyncio import Redis
 
 from domain.values import new_id, utcnow
 from ops.fleet import Fleet, Member
@@ -215,21 +214,6 @@ async def test_ops_replays_a_dead_job(town: Town):
     assert (await ada.look(order["id"]))["state"] == "cancelled"
 
 
-async def test_redis_flushed_under_load_loses_nothing(town: Town, stack: Stack):
-    ada, sku = await town.customer(), await town.product(1000)
-    flushing = asyncio.create_task(_flush(stack))
-    try:
-        orders = []
-        for _ in range(4):
-            orders += await asyncio.gather(*(ada.order({sku: 1}) for _ in range(20)))
-    finally:
-        flushing.cancel()
-    assert Counter(order["state"] for order in orders) == {"reserved": 80}
-    assert await town.levels(sku) == (920, 80)
-    await town.check_settled()
-    assert [each["seq"] for each in await ada.events()] == list(range(1, 81))
-
-
 async def test_an_unpaid_order_expires_on_time_and_its_stock_is_sold_again(hasty: Town):
     ada, sku = await hasty.customer(), await hasty.product(3)
     order = await ada.order({sku: 3})
@@ -317,13 +301,6 @@ async def _ledger_job(town: Town, owner: Person, *, payload: dict[str, Any]) -> 
     }  # fmt: skip
     await town.collection("jobs").insert_one(job)
     return job_id
-
-
-async def _flush(stack: Stack) -> None:
-    async with Redis.from_url(stack.valkey.url) as redis:
-        while True:
-            await redis.flushall()
-            await asyncio.sleep(0.05)
 
 
 async def _leader_first(town: Town) -> list[Member]:
