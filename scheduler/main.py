@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -13,6 +14,7 @@ from domain.observe import configure_logging, logger
 from domain.probe import probing
 from domain.settings import Settings
 from domain.startup import Misconfigured, load_settings
+from domain.values import utcnow
 from scheduler.leader import Leader
 from scheduler.reports import Reports
 from scheduler.runs import Runs
@@ -20,13 +22,16 @@ from scheduler.schedule import Entry, timetable
 
 log = logger(__name__)
 
+#: What runs seldom runs once soon: a scheduler that is restarted often would never come to it.
+SOON = timedelta(minutes=1)
+
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Runs the timetable while this process leads, until `stop` is set. Raises ServiceAway."""
     async with open_services(settings) as services:
         leader = Leader(services.leadership, every=settings.scheduler.leader_ttl / 3)
         runs, entries = Runs(leader, clock=services.clock), timetable(services)
-        schedule = _schedule(entries, runs)
+        schedule = schedule_of(entries, runs)
         with probing(settings.scheduler, problems=runs.problems):
             async with leader.standing(), Reports(services, runs, leader, entries).open():
                 schedule.start()
@@ -39,7 +44,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     log.info("scheduler.stopped")
 
 
-def _schedule(entries: Sequence[Entry], runs: Runs) -> AsyncIOScheduler:
+def schedule_of(entries: Sequence[Entry], runs: Runs) -> AsyncIOScheduler:
+    """The entries with their times, not started."""
     schedule = AsyncIOScheduler(timezone="UTC")
     for entry in entries:
         schedule.add_job(
@@ -51,6 +57,7 @@ def _schedule(entries: Sequence[Entry], runs: Runs) -> AsyncIOScheduler:
             coalesce=True,
             max_instances=1,
             misfire_grace_time=None,
+            next_run_time=utcnow() + min(entry.every, SOON),
         )
     return schedule
 

@@ -1,6 +1,7 @@
 """Where the jobs about an order are: what `JobSearch` is told."""
 
 from domain.changes import Database, Doc
+from domain.events.rules import SHOP
 from domain.events.service import Events
 from domain.jobs.models import JOBS
 from domain.jobs.rules import SYSTEM
@@ -44,7 +45,8 @@ class RelatedJobs:
     async def _deliveries(self, order: Doc) -> set[str]:
         """Jobs that took what was told of the order to somebody."""
         events = [event["_id"] for event in await self.events_of(order)]
-        hooked = self._database[ENDPOINTS].find({"account_id": order["account_id"]}, {"_id": 1})
+        owners = {"account_id": {"$in": [order["account_id"], SHOP]}}
+        hooked = self._database[ENDPOINTS].find(owners, {"_id": 1})
         keys = [(kind, event_id) for kind in (SendMail.kind, FanOut.kind) for event_id in events]
         keys += [
             (SendWebhook.kind, first_key(row["_id"], event_id)) async for row in hooked for event_id in events

@@ -46,11 +46,13 @@ def _text(found: list[dict[str, Any]]) -> str:
     rows = [
         [
             each["name"], f"{each['every_ms'] / 1000:g} s", each["last"] and each["last"]["at"],
-            each["last"] and each["last"]["ms"], each["last"] and each["last"]["result"],
+            each["next_at"], each["last"] and each["last"]["ms"], each["last"] and each["last"]["result"],
             each["did"] and each["did"]["at"], each["failing"] or None,
             each["last"] and each["last"]["error"],
         ]
         for each in found
     ]  # fmt: skip
-    columns = ("name", "every", "last run", "ms", "result", "last did something", "failing", "error")
+    columns = (
+        "name", "every", "last run", "next run", "ms", "result", "last did something", "failing", "error",
+    )  # fmt: skip
     return table(columns, rows)

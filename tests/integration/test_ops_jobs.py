@@ -12,12 +12,18 @@ from domain.audit_log.service import AuditQuery
 from domain.bootstrap import Services
 from domain.changes import Doc
 from domain.errors import Conflict, IdempotencyKeyReused, JobFinished, JobNotReplayable, NotFound, TryAgain
+from domain.events.models import EVENTS
+from domain.events.rules import SHOP
 from domain.jobs.bulk import Plan
 from domain.jobs.bulk_models import DISCARD, REPLAY
 from domain.jobs.commands import Command
 from domain.jobs.dead import Selection
 from domain.jobs.models import JOBS
+from domain.jobs.rules import SYSTEM
 from domain.jobs.searching import JobSearch, Wanted
+from domain.notifications.webhooks.commands import SendWebhook
+from domain.notifications.webhooks.models import ENDPOINTS
+from domain.notifications.webhooks.rules import first_key
 from domain.orders.commands import PayOrder, RefundOrder
 from domain.values import new_id
 from tests.api import ORDER, Api, open_api
@@ -100,6 +106,18 @@ async def test_an_order_s_jobs_are_found_whoever_began_them(shop: Shop, services
     assert await found(services, subject=order_id) == [back, paid, order_id]
     assert await found(services, subject=order_id, kind="orders.refund") == [back]
     assert await found(services, subject=new_id()) == []
+
+
+async def test_what_told_the_shop_s_endpoint_of_an_order_is_among_its_jobs(shop: Shop, services: Services):
+    await shop.stock(CHAI=1)
+    order_id = (await shop.place(CHAI=1))["id"]
+    endpoint: Doc = {"_id": new_id(), "account_id": SHOP, "enabled": False, "events": []}
+    await services.database[ENDPOINTS].insert_one(endpoint)
+    event = await services.database[EVENTS].find_one({"subject": order_id}) or {}
+    sends = SendWebhook(endpoint_id=endpoint["_id"], event_id=event["_id"])
+    key = first_key(endpoint["_id"], event["_id"])
+    sent = await services.jobs.submit(sends, owner=SYSTEM, key=key, subject=order_id)
+    assert await found(services, subject=order_id) == [sent.job_id, order_id]
 
 
 async def submitted(services: Services, command: Command, owner: str, subject: str) -> str:

@@ -10,7 +10,9 @@ import pytest
 
 from domain.bootstrap import Services
 from domain.settings import Settings
+from domain.values import utcnow
 from scheduler.leader import Leader
+from scheduler.main import SOON, schedule_of
 from scheduler.runs import Runs
 from scheduler.schedule import Entry, timetable
 from tests.factories import eventually
@@ -51,6 +53,13 @@ def test_the_timetable_keeps_every_promise_that_time_has_to_keep():
     }  # fmt: skip
     # An expired hold is released within 2 s of its time, the worker's part included.
     assert every["expire holds"] <= timedelta(seconds=1)
+
+
+def test_what_runs_once_an_hour_runs_soon_after_a_start_too():
+    entries = [Entry(f"every {hours} h", timedelta(hours=hours), Verb()) for hours in (1, 24)]
+    jobs = schedule_of(entries, Runs(leading(leads=True))).get_jobs()
+    assert [job.next_run_time <= utcnow() + SOON for job in jobs] == [True, True]
+    assert [job.trigger.interval for job in jobs] == [entry.every for entry in entries]
 
 
 async def test_an_entry_runs_only_where_its_process_leads():
