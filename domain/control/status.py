@@ -138,8 +138,7 @@ def _of_schedule(schedule: Sequence[EntrySeen], processes: Sequence[Seen], now: 
 
 def _of_entry(entry: Mapping[str, Any], next_at: datetime | None, now: datetime) -> str | None:
     if entry["failing"]:
-        times = "once" if entry["failing"] == 1 else f"{entry['failing']} times"
-        return f"`{entry['name']}` has failed {times}: {entry['last']['error']}"
+        return f"`{entry['name']}` has failed ({entry['failing']} in a row): {entry['last']['error']}"
     if next_at is not None and now - next_at > LONG:
         return f"`{entry['name']}` is overdue by {(now - next_at).total_seconds():.0f} s"
     return None

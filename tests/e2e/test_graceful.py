@@ -25,7 +25,7 @@ from tests.e2e.town import Town, open_town, order_of, said
 from tests.factories import eventually
 
 #: What a process has to stop, by its settings.
-SHUTDOWN = 10.0
+SHUTDOWN = 20.0
 SETTINGS = {
     "STOCKYARD_WORKERS_SHUTDOWN_TIMEOUT": f"{SHUTDOWN:.0f}s",
     "STOCKYARD_API_SHUTDOWN_TIMEOUT": f"{SHUTDOWN:.0f}s",

@@ -369,7 +369,7 @@ async def test_the_status_says_in_words_what_needs_attention(api: Api, ops: User
         }
         desk.verb.result = KeyError("x")
         await ops.post(WHERE)
-        await eventually(lambda: _says(ops, "`count things` has failed once: KeyError: 'x'"))
+        await eventually(lambda: _says(ops, "`count things` has failed (1 in a row): KeyError: 'x'"))
 
 
 async def _all_well(ops: User) -> bool:

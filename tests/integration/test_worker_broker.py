@@ -532,7 +532,7 @@ def test_a_stop_that_takes_too_long_names_what_runs_and_loses_nothing(line: Line
     with process(line, work=60, shutdown="500ms") as child:
         read_until(child, "began a")
         child.terminate()
-        said = child.communicate(timeout=5)[0]
+        said = child.communicate(timeout=20)[0]
     assert child.returncode == 1
     assert "test.work a" in said
     until(lambda: line.ready() == 1)
@@ -545,7 +545,7 @@ def test_a_second_signal_ends_the_process_at_once(line: Line) -> None:
         child.terminate()
         read_until(child, "worker stopping")
         child.terminate()
-        assert child.wait(timeout=2) == 128 + signal.SIGTERM
+        assert child.wait(timeout=10) == 128 + signal.SIGTERM
     until(lambda: line.ready() == 1)
 
 

@@ -140,7 +140,7 @@ def test_what_needs_attention_leads_to_where_something_can_be_done():
 
 
 def test_one_cause_does_not_fill_the_overview():
-    failing = [(f"entry {number} has failed once: {'x' * 999}", *SCHEDULE) for number in range(9)]
+    failing = [(f"entry {number} has failed (1 in a row): {'x' * 999}", *SCHEDULE) for number in range(9)]
     first, last = folded(["redis does not answer", *failing])
     assert first == "redis does not answer"
     assert last[0].startswith("9 entries of the timetable fail or are overdue. The first: entry 0 has failed")
