@@ -23,7 +23,7 @@ ROWS = 500
 #: How long rows are kept: a day more, for whoever is still reading.
 KEPT = OLDEST + timedelta(days=1)
 #: Rows that one sweep deletes at most, and about how many of them at once.
-SWEEP, SWEEP_PART = 50_000, 200
+SWEEP, SWEEP_PART = 50_000, 2000
 #: Events that are asked for at once.
 PART = 50
 
