@@ -1,7 +1,7 @@
 """A worker's side of the ledger: claim a job, keep it, record how it ended."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -56,7 +56,8 @@ class JobRuns:
         self._clock = clock
         #: By kind.
         self._claims: dict[str, Batcher[str, Claimed | None]] = {}
-        self._keepers: set[asyncio.Task[None]] = set()
+        #: Renewals of leases, and claims that are let go.
+        self._tasks: set[asyncio.Task[None]] = set()
         self._ends = Ends(database=database, signals=signals, deaths=deaths, clock=clock)
 
     # -- jobs that are claimed one by one --
@@ -79,9 +80,12 @@ class JobRuns:
             try:
                 mine = await self._take(kind, job_ids, attempt_id)
             except PyMongoError as error:
-                if not store_is_away(error) or self._clock() > give_up:
+                if not store_is_away(error):
                     raise
                 # What was taken would stay so until the lease ends, and count as a run that nobody made.
+                if self._clock() > give_up:
+                    self._aside(self._let_go(job_ids, attempt_id, error))
+                    raise
                 await asyncio.sleep(ASK_AGAIN)
             else:
                 return [mine.pop(job_id, None) for job_id in job_ids]
@@ -99,18 +103,33 @@ class JobRuns:
         }  # fmt: skip
         query = {"_id": {"$in": job_ids}, "state": QUEUED, "kind": kind}
         await Changes.of(JOBS, query, update).commit(self._database)
-        rows = self._database[JOBS].find(
-            {"_id": {"$in": job_ids}, "state": RUNNING, "attempt_id": attempt_id}
-        )
-        return {row["_id"]: claimed(row) async for row in rows}
+        return await self._taken(job_ids, attempt_id)
+
+    async def _taken(self, job_ids: list[str], attempt_id: str) -> dict[str, Claimed]:
+        query = {"_id": {"$in": job_ids}, "state": RUNNING, "attempt_id": attempt_id}
+        return {row["_id"]: claimed(row) async for row in self._database[JOBS].find(query)}
+
+    async def _let_go(self, job_ids: list[str], attempt_id: str, error: PyMongoError) -> None:
+        """Queues what a claim took whose answer never came. Past the lease the relay does that."""
+        lapsed = self._clock() + self._settings.lease
+        while self._clock() < lapsed:
+            await asyncio.sleep(ASK_AGAIN)
+            with suppress(PyMongoError):
+                for job in (await self._taken(job_ids, attempt_id)).values():
+                    await self.retry(job, error, seconds=ASK_AGAIN)
+                return
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs beside what the caller waits for."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     @asynccontextmanager
     async def keeping(self, job: Claimed) -> AsyncIterator[None]:
         """Renews the lease while the job runs."""
         ended = asyncio.Event()
-        task = asyncio.create_task(self._keep(job, ended))
-        self._keepers.add(task)
-        task.add_done_callback(self._keepers.discard)
+        self._aside(self._keep(job, ended))
         try:
             yield
         finally:
@@ -229,7 +248,7 @@ class JobRuns:
         for claims in self._claims.values():
             await claims.drain()
         await self._ends.drain()
-        await asyncio.gather(*self._keepers)
+        await asyncio.gather(*self._tasks)
 
 
 async def _happens(event: asyncio.Event, *, within: float) -> bool:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from pydantic import ValidationError
+from pymongo.errors import AutoReconnect
 
 from domain.bootstrap import Services
 from domain.errors import (
@@ -21,7 +22,7 @@ from domain.errors import (
     TryAgain,
 )
 from domain.inventory.commands import Item, Release, Reserve
-from domain.jobs import relay
+from domain.jobs import relay, running
 from domain.jobs.models import PROGRESS_MARKS, Claimed
 from domain.jobs.service import JobQuery
 from domain.settings import Jobs as JobSettings
@@ -141,6 +142,33 @@ async def test_a_job_is_claimed_once_however_many_try(services: Services, rewire
         *(each.runs.claim(job_id, kind=RELEASE.kind) for _ in range(10) for job_id in ids for each in both)
     )
     assert Counter(job.id for job in claims if job is not None) == dict.fromkeys(ids, 1)
+
+
+async def test_a_claim_whose_answer_never_came_is_let_go_and_counts_as_no_run(
+    services: Services, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+):
+    job_id = await submitted(services)
+    taken = running.JobRuns._taken
+
+    async def lost(*_: object) -> dict[str, Claimed]:
+        # The claim is written. The store is away for longer than a claim waits, and is asked once more then.
+        clock.move(seconds=services.settings.jobs.lease.total_seconds() / 2)
+        monkeypatch.setattr(running.JobRuns, "_taken", lost_again)
+        raise AutoReconnect
+
+    async def lost_again(*_: object) -> dict[str, Claimed]:
+        monkeypatch.setattr(running.JobRuns, "_taken", taken)
+        raise AutoReconnect
+
+    monkeypatch.setattr(running.JobRuns, "_taken", lost)
+    monkeypatch.setattr(running, "ASK_AGAIN", 0.05)
+    with pytest.raises(AutoReconnect):
+        await services.runs.claim(job_id, kind=RELEASE.kind)
+    assert await state_of(services, job_id) == "running"
+    await services.runs.drain()
+    assert await state_of(services, job_id) == "queued"
+    clock.move(seconds=1)
+    assert (await claimed(services, job_id)).attempts == 1
 
 
 async def test_what_ended_is_not_claimed_again(services: Services):
