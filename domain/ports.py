@@ -32,6 +32,32 @@ class QueueDepth:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueForm:
+    """What decides the names and arguments of all queues: `classic` or `quorum`, and a version."""
+
+    kind: Literal["classic", "quorum"]
+    version: int
+
+    def __str__(self) -> str:
+        """As people say it."""
+        return f"{self.kind} queues of version {self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class FormerQueue:
+    """A queue that exists, whatever its form."""
+
+    name: str
+    ready: int
+    consumers: int
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is in it, and nobody takes from it."""
+        return not self.ready and not self.consumers
+
+
+@dataclass(frozen=True, slots=True)
 class Connections:
     """One process's connections to one service. None where the client library does not tell."""
 
@@ -62,6 +88,15 @@ class JobQueue(Protocol):
 
     async def purge(self, pool: str) -> int | None:
         """Drops what `depth` counts; answers how many, and None as `depth` does."""
+
+    async def former(self, pool: str, form: QueueForm) -> list[FormerQueue]:
+        """The pool's queues of that form that exist, with those of messages that were put aside.
+
+        Raises ConnectionError where the broker does not say.
+        """
+
+    async def delete(self, name: str) -> bool:
+        """Deletes the queue unless something has come to it meanwhile. False where it is still there."""
 
     async def ping(self) -> None:
         """Raises unless a connection with confirms is open."""

@@ -7,16 +7,19 @@ dies itself, in whatever way, its workers notice by a pipe, finish what they hav
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pymongo.errors import PyMongoError
 
 from domain.control.pools import Pools
+from domain.control.processes import Processes
+from domain.control.rules import WORKER
 from domain.jobs.pool_reports import PoolReport
 from domain.lifeline import lifeline
 from ops.steering import Steering
@@ -33,7 +36,10 @@ GOOD_START = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A pool has more or fewer processes of this host than before, and why."""
+    """A pool has more or fewer processes of this host than before, or is not given more, and why.
+
+    What ops have drained is not counted: it takes no jobs.
+    """
 
     pool: str
     before: int
@@ -52,6 +58,10 @@ class Herd:
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
     #: Told to stop; they finish what they have in hand.
     leaving: list[tuple[subprocess.Popen[bytes], float]] = field(default_factory=list)
+    #: Drained by ops: they take no place, and stay until they work again or all end.
+    resting: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    #: Whether it is not grown because its pool is paused, which was said.
+    held: bool = False
     #: Why the last resize could not start one.
     fault: str | None = None
     pause: float = FIRST_PAUSE
@@ -63,9 +73,21 @@ class Herd:
         """Its name."""
         return self.steering.bounds.pool
 
+    @property
+    def pids(self) -> set[int]:
+        """All that it started, and that have not ended."""
+        return {each.pid for each in (*self.running, *self.resting, *(each for each, _ in self.leaving))}
+
+    def rest(self, drained: Container[int]) -> None:
+        """Those that are drained leave their place to others; those that are no more take it again."""
+        both = [*self.resting, *self.running]
+        self.resting = [each for each in both if each.pid in drained]
+        self.running = [each for each in both if each.pid not in drained]
+
     def bury(self, now: float) -> int:
         """Forgets those that have ended; answers how many did so unasked."""
         self.leaving = [(each, since) for each, since in self.leaving if each.poll() is None]
+        self.resting = [each for each in self.resting if each.poll() is None]
         dead = [each for each in self.running if each.poll() is not None]
         if dead:
             self.running = [each for each in self.running if each not in dead]
@@ -120,6 +142,7 @@ class Autoscaler:
     def __init__(
         self,
         pools: Pools,
+        processes: Processes,
         steerings: Sequence[Steering],
         *,
         every: float,
@@ -128,6 +151,7 @@ class Autoscaler:
         command: Sequence[str] = COMMAND,
     ) -> None:
         self._pools = pools
+        self._processes = processes
         self._steerings = steerings
         self._every = every
         self._patience = stop_within + MARGIN
@@ -152,16 +176,20 @@ class Autoscaler:
 
     async def _look(self, herd: Herd) -> None:
         now = time.monotonic()
-        dead, before = herd.bury(now), len(herd.running)
+        dead = herd.bury(now)
         herd.kill_late(now, patience=self._patience)
-        report = await self._report(herd.pool)
-        if report is None:
-            # Nobody can say: what runs goes on, and what died is started again.
+        try:
+            others = await self._attend(herd)
+            report = await self._pools.look_at(herd.pool)
+        except PyMongoError:
+            # What runs goes on, and what died is started again.
+            before = len(herd.running)
             count, why = max(before + dead, herd.steering.bounds.least), "nobody can say how its queue is"
         else:
-            others = max(0, report.workers - before - len(herd.leaving))
+            before = len(herd.running)
             count = herd.steering.wanted(report.recommended, running=before, others=others, now=now)
             why = report.words
+            self._tell_pause(herd, report)
         herd.resize(count, now)
         if herd.fault:
             self._tell(Change(herd.pool, before + dead, len(herd.running), herd.fault))
@@ -170,15 +198,31 @@ class Autoscaler:
         elif dead:
             self._tell(Change(herd.pool, before, len(herd.running), "a worker ended by itself"))
 
-    async def _report(self, pool: str) -> PoolReport | None:
-        try:
-            return await self._pools.look_at(pool)
-        except PyMongoError:
-            return None
+    def _tell_pause(self, herd: Herd, report: PoolReport) -> None:
+        """Says once why a pool is not grown that has jobs waiting."""
+        held = report.paused and report.depth > 0
+        if held and not herd.held:
+            count = len(herd.running)
+            self._tell(Change(herd.pool, count, count, f"{report.words}: more workers would not help"))
+        herd.held = held
+
+    async def _attend(self, herd: Herd) -> int:
+        """Has those rest that ops have drained; answers how many others take jobs of the pool."""
+        here, others, drained = socket.gethostname(), 0, set[int]()
+        for each in await self._processes.find():
+            if each.process["role"] != WORKER or herd.pool not in each.process["pools"]:
+                continue
+            ours = each.process["host"] == here and each.process["pid"] in herd.pids
+            if ours and each.process.get("drain") is not None:
+                drained.add(each.process["pid"])
+            others += not ours and each.state == "working"
+        herd.rest(drained)
+        return others
 
     async def _end(self, herds: Sequence[Herd]) -> None:
         now = time.monotonic()
         for herd in herds:
+            herd.rest(())
             herd.resize(0, now)
         while any(herd.leaving for herd in herds):
             for herd in herds:

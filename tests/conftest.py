@@ -9,12 +9,20 @@ from typing import Any
 
 import pytest
 
+from domain.accounts.service import Accounts
+from domain.adapters.redis import RedisLink, close, connect
 from domain.bootstrap import Services, open_services
-from domain.settings import Settings
+from domain.settings import Redis, Settings
 from domain.values import utcnow
+from ops.environment import settings_of
 from ops.fleet import Fleet
+from ops.servers.rabbitmq import RabbitMQ
+from ops.servers.valkey import Valkey
 from ops.stack import Stack
+from tests.api import Api, open_api
 from tests.factories import Shop, rewired
+from tests.people import accounts_of
+from tests.tcp_proxy import TcpProxy
 
 #: Settings that make waiting short.
 QUICK = {
@@ -67,6 +75,61 @@ def environment_on(stack: Stack) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="module")
+async def shared(stack: Stack) -> AsyncIterator[Services]:
+    """Services for all tests of a module, each of which keeps to accounts of its own."""
+    async with open_services(settings_of(environment_on(stack))) as services:
+        yield services
+
+
+@pytest.fixture
+async def accounts(shared: Services, clock: MovableClock) -> AsyncIterator[Accounts]:
+    """The accounts of `shared` by the movable clock. They hear nothing from other processes."""
+    async with accounts_of(shared, clock=clock, listening=False) as accounts:
+        yield accounts
+
+
+def _lone(name: str, factory: pytest.TempPathFactory) -> Stack:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("STOCKYARD_")}
+    return Stack(name, factory.mktemp("stack"), environ=own)
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A Valkey of the module's own, to be killed."""
+    stack = _lone("rd", tmp_path_factory)
+    stack.valkey.start()
+    yield stack.valkey
+    stack.wipe()
+
+
+@pytest.fixture
+async def redis(valkey: Valkey) -> AsyncIterator[RedisLink]:
+    """A link to `valkey`, which runs and is empty."""
+    valkey.start()
+    link = connect(Redis(url=valkey.url, timeout=timedelta(milliseconds=250)))
+    await link.client.flushall()
+    yield link
+    await close(link)
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """A node of the module's own, to be killed."""
+    stack = _lone(f"mq-{request.path.stem.rpartition('_')[2]}", tmp_path_factory)
+    stack.rabbitmq.start()
+    yield stack.rabbitmq
+    stack.wipe()
+
+
+@pytest.fixture
+def proxy(rabbitmq: RabbitMQ) -> Iterator[TcpProxy]:
+    """Between a client and `rabbitmq`: what breaks."""
+    between = TcpProxy(rabbitmq.port("amqp"))
+    yield between
+    between.cut()
+
+
 @pytest.fixture
 def environment(stack: Stack) -> dict[str, str]:
     """What a process reads to be alone on the shared stack."""
@@ -93,6 +156,13 @@ async def services(settings: Settings, clock: MovableClock) -> AsyncIterator[Ser
     async with open_services(settings, clock=clock) as services, services.signals.listening():
         # Its database stays until the stack goes: the local store takes seconds to drop one.
         yield services
+
+
+@pytest.fixture
+async def api(settings: Settings) -> AsyncIterator[Api]:
+    """The API in this process, over services of its own."""
+    async with open_api(settings) as api:
+        yield api
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from domain.errors import ServiceAway
 from domain.ports import (
     Charge,
+    FormerQueue,
     JobMessage,
     LetterRefused,
     Lock,
@@ -20,6 +21,7 @@ from domain.ports import (
     OutgoingMail,
     ProviderTimeout,
     QueueDepth,
+    QueueForm,
     Repaid,
     StoredObject,
 )
@@ -255,11 +257,15 @@ def _first_charge(key: str, source: str) -> Charge:
 
 
 class FakeJobQueue:
-    """`ports.JobQueue` in memory. `waiting` has, by pool, what was confirmed and nobody took."""
+    """`ports.JobQueue` in memory. `waiting` has, by pool, what was confirmed and nobody took.
 
-    def __init__(self) -> None:
+    With a count of `consumers`, pools that nothing was sent to have their queue, too.
+    """
+
+    def __init__(self, *, consumers: int | None = None) -> None:
         self.away = False
         self.waiting: dict[str, list[JobMessage]] = {}
+        self._consumers = consumers
 
     async def publish(self, messages: Sequence[JobMessage]) -> list[bool]:
         if not self.away:
@@ -268,14 +274,22 @@ class FakeJobQueue:
         return [not self.away] * len(messages)
 
     async def depth(self, pool: str) -> QueueDepth | None:
-        if self.away or pool not in self.waiting:
+        if self.away or (pool not in self.waiting and self._consumers is None):
             return None
-        return QueueDepth(ready=len(self.waiting[pool]), consumers=0)
+        return QueueDepth(ready=len(self.waiting.get(pool, ())), consumers=self._consumers or 0)
 
     async def purge(self, pool: str) -> int | None:
         if self.away or pool not in self.waiting:
             return None
         return len(self.take(pool))
+
+    async def former(self, pool: str, form: QueueForm) -> list[FormerQueue]:
+        if self.away:
+            raise ConnectionError("the broker is away")
+        return []
+
+    async def delete(self, name: str) -> bool:
+        return not self.away
 
     async def ping(self) -> None:
         if self.away:

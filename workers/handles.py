@@ -25,6 +25,7 @@ from domain import telemetry
 from domain.bootstrap import Services
 from domain.changes import store_is_away
 from domain.errors import DomainError, TryAgain
+from domain.events.making import made_by
 from domain.jobs.commands import Command, NewerPayload, versioned_kind
 from domain.jobs.models import Claimed
 from workers.broker import StockyardBroker, StoreAway, queue_name
@@ -185,7 +186,8 @@ async def _claim_and_run(handler: Handler, services: Services, job_id: str) -> N
     try:
         async with services.runs.keeping(job), _limit(services):
             command = handler.command.load(job.payload, version=job.version)
-            result = await handler.run(services, command, job)
+            with made_by(job.id):
+                result = await handler.run(services, command, job)
         await services.runs.succeed(job, cast("Result", result))
     except DomainError as error:
         await services.runs.fail(job, error)

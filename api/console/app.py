@@ -1,6 +1,5 @@
 """The console's app: the doors, and behind them the live pages."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,8 +14,9 @@ from starlette.routing import Route
 from api.console import doors, pages, problems
 from api.console.reads import Reads
 from api.middleware import BodyLimit
-from api.routes.health import ESSENTIAL, PATIENCE
+from api.routes.health import ESSENTIAL
 from domain.bootstrap import open_services
+from domain.control.asking import ask
 from domain.observe import logger
 from domain.settings import Settings
 
@@ -82,9 +82,5 @@ async def _alive(_: Request) -> Response:
 
 async def _ready(request: Request) -> Response:
     """503 while the store is away: nothing could be shown."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            await request.app.state.services.pings[ESSENTIAL]()
-    except Exception:  # noqa: BLE001 - whatever it is, the store does not answer
-        return PlainTextResponse("the store is away", 503)
-    return PlainTextResponse("ready")
+    store = await ask(ESSENTIAL, request.app.state.services.pings[ESSENTIAL])
+    return PlainTextResponse("ready") if store.ok else PlainTextResponse("the store is away", 503)

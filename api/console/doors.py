@@ -2,15 +2,15 @@
 
 from urllib.parse import quote, urlsplit
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pymongo.errors import PyMongoError
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.console import problems
 from api.console.headers import with_headers
+from api.console.plain import plain_page
 from api.device import device_of
 from domain.accounts.rules import Principal
 from domain.accounts.sessions import Device, LoggedIn
@@ -39,8 +39,6 @@ ICON = (
     '<rect width="32" height="32" rx="6" fill="#1d4f91"/>'
     '<path d="M6 24V12l10-6 10 6v12h-5v-9H11v9z" fill="#fff"/></svg>'
 )
-
-_PAGES = Environment(loader=PackageLoader("api.console"), autoescape=True, undefined=StrictUndefined)
 
 
 class Doors:
@@ -192,8 +190,7 @@ async def _log_out(request: Request) -> Response:
 
 
 def _form(to: str, *, email: str = "", problem: str = "", status: int = 200) -> Response:
-    page = _PAGES.get_template("login.html").render(to=_own(to), email=email, problem=problem, login=LOGIN)
-    return HTMLResponse(page, status, {"Cache-Control": "no-store"})
+    return plain_page("login.html", status, to=_own(to), email=email, problem=problem, login=LOGIN)
 
 
 def _own(to: str) -> str:

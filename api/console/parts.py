@@ -12,8 +12,10 @@ from api.console.words import visible
 
 #: The address of a page, with what it is asked for.
 Asked = Mapping[str, str | None]
-#: A sentence; or one with the name and the address of the page where something can be done about it.
-Line = str | tuple[str, str, str]
+#: A sentence with the name and the address of the page where something can be done about it.
+Way = tuple[str, str, str]
+#: A sentence, with or without.
+Line = str | Way
 
 
 def path(page: str, asked: Asked | None = None) -> str:

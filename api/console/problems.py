@@ -1,13 +1,12 @@
 """What is shown instead of a page."""
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
+
+from api.console.plain import plain_page
 
 #: Seconds after which a page that could not be shown is asked for again.
 AGAIN = 2
-
-_PAGES = Environment(loader=PackageLoader("api.console"), autoescape=True, undefined=StrictUndefined)
 
 
 def away(*, acts: bool) -> Response:
@@ -24,5 +23,4 @@ async def missing(_: Request, __: Exception) -> Response:
 
 
 def _page(title: str, says: str, status: int, headers: dict[str, str], again: int | None = None) -> Response:
-    page = _PAGES.get_template("problem.html").render(title=title, says=says, again=again)
-    return HTMLResponse(page, status, {"Cache-Control": "no-store", **headers})
+    return plain_page("problem.html", status, headers=headers, title=title, says=says, again=again)

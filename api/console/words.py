@@ -31,10 +31,13 @@ _UNSEEN = re.compile(
 AWAY = "The store does not answer. Nothing is known of what became of it: look again in a moment."
 
 
-def moment(at: datetime | str | None) -> str:
-    """A time to the second, in UTC; a dash where there is none."""
+def moment(at: datetime | str | None, *, fine: bool = False) -> str:
+    """A time to the second, or if `fine` to the millisecond, in UTC; a dash where there is none."""
     found = _time(at)
-    return "-" if found is None else f"{found:%Y-%m-%d %H:%M:%S}"
+    if found is None:
+        return "-"
+    rest = f".{found.microsecond // 1000:03d}" if fine else ""
+    return f"{found:%Y-%m-%d %H:%M:%S}{rest}"
 
 
 def ago(at: datetime | str | None, now: datetime) -> str:

@@ -1,6 +1,7 @@
 """The store: one client per process, durable writes, bounded waits."""
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Sequence
 from datetime import timedelta
@@ -112,7 +113,13 @@ class SignOfLife:
         self._written_at = -WRITES_EVERY
 
     async def __call__(self) -> None:
-        """Raises when the store is away or takes no writes. One write at most per `WRITES_EVERY`."""
+        """Raises ServiceAway where the store is away or takes no writes. Writes once in `WRITES_EVERY`."""
+        try:
+            await self._look()
+        except PyMongoError as error:
+            raise ServiceAway(service="MongoDB", reason=_first_line(error)) from error
+
+    async def _look(self) -> None:
         await ping(self._database)
         async with self._looking:
             if time.monotonic() - self._written_at < WRITES_EVERY:
@@ -129,4 +136,5 @@ def _milliseconds(time: timedelta) -> int:
 
 
 def _first_line(error: PyMongoError) -> str:
-    return str(error).split(", Timeout:", maxsplit=1)[0].splitlines()[0]
+    """Why, without the settings and the topology that PyMongo tells after it."""
+    return re.split(", Timeout:| \\(configured timeouts", str(error))[0].splitlines()[0]

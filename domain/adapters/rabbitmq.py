@@ -9,7 +9,7 @@ from typing import Any
 
 import dramatiq
 from dramatiq.common import xq_name
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from domain import telemetry
 from domain.adapters.rabbitmq_connection import Handover
@@ -17,15 +17,18 @@ from domain.adapters.rabbitmq_publisher import Batch, Publisher
 from domain.adapters.rabbitmq_queues import (
     connection_parameters,
     dead_letter_arguments,
+    names_of_form,
     queue_arguments,
     queue_name,
     quiet_pika,
 )
-from domain.ports import Connections, JobMessage, QueueDepth
+from domain.ports import Connections, FormerQueue, JobMessage, QueueDepth, QueueForm
 from domain.settings import Rabbitmq
 
 #: Seconds between two looks for publishes that are past their deadline.
 SWEEP = 0.05
+#: RabbitMQ's answer where there is no such queue.
+NOT_FOUND = 404
 
 
 class RabbitmqJobQueue:
@@ -53,15 +56,15 @@ class RabbitmqJobQueue:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.wrap_future(self._publisher.link.tried), self._timeout)
 
-    async def close(self) -> None:
-        """Idempotent. What is outstanding keeps its chance until its deadline."""
+    async def close(self, *, seconds: float = 5.0) -> None:
+        """Idempotent. What is outstanding keeps its chance until its deadline, then RabbitMQ `seconds`."""
         publisher, self._publisher = self._publisher, None
         if publisher is None:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timeout):
                 await asyncio.gather(*(batch.settled for batch in self._live), return_exceptions=True)
-        await asyncio.to_thread(publisher.link.stop)
+        await asyncio.to_thread(publisher.link.stop, seconds=seconds)
         await asyncio.sleep(0)  # lets what the stop settled reach its callers
         if self._sweep is not None:
             self._sweep.cancel()
@@ -124,6 +127,34 @@ class RabbitmqJobQueue:
             return None
         return int(frame.method.message_count)
 
+    async def former(self, pool: str, form: QueueForm) -> list[FormerQueue]:
+        """As `ports.JobQueue.former` promises."""
+        return [each for name in names_of_form(pool, form) if (each := await self._former(name))]
+
+    async def _former(self, queue: str) -> FormerQueue | None:
+        try:
+            frame = await self._ask(
+                lambda channel, answer: channel.queue_declare(queue, passive=True, callback=answer)
+            )
+        except ChannelClosedByBroker as error:
+            if error.reply_code == NOT_FOUND:
+                return None
+            raise ConnectionError(str(error)) from error
+        except (AMQPError, OSError, TimeoutError) as error:
+            raise ConnectionError(str(error) or "it does not answer") from error
+        return FormerQueue(queue, frame.method.message_count, frame.method.consumer_count)
+
+    async def delete(self, name: str) -> bool:
+        """As `ports.JobQueue.delete` promises. A quorum queue cannot be deleted on a condition."""
+        found = await self._former(name)
+        if found is None or not found.idle:
+            return found is None
+        try:
+            await self._ask(lambda channel, answer: channel.queue_delete(name, callback=answer))
+        except (AMQPError, OSError, TimeoutError):
+            return False
+        return True
+
     def connections(self) -> Connections:
         """The publisher's connection; who waits, waits for confirms."""
         connected = self._publisher is not None and self._publisher.link.connected
@@ -132,7 +163,8 @@ class RabbitmqJobQueue:
     async def ping(self) -> None:
         """Opens a channel. Raises ConnectionError, TimeoutError or AMQPError."""
         if self._publisher is None or not self._publisher.link.connected:
-            raise ConnectionError("there is no open connection to RabbitMQ")
+            why = self._publisher.link.trouble if self._publisher is not None else None
+            raise ConnectionError(why or "there is no open connection to RabbitMQ")
         await self._ask(lambda _channel, answer: answer(None))
 
     async def _ask(self, request: Callable[[Any, Callable[[Any], None]], None]) -> Any:

@@ -15,6 +15,8 @@ import structlog
 from pika.adapters.select_connection import IOLoop
 from pika.exceptions import AMQPError
 
+from domain.adapters.rabbitmq_queues import in_words
+
 log = structlog.get_logger(__name__)
 
 Item = TypeVar("Item")
@@ -76,6 +78,8 @@ class Link:
         self.connected = False
         #: Done when the first connection is open, or no address could be reached.
         self.tried: Future[None] = Future()
+        #: Why there is no connection, in words; None while there is one, and before the first attempt.
+        self.trouble: str | None = None
         #: The channel in confirm mode, or None.
         self.channel: Any = None
         self._parameters = parameters
@@ -116,7 +120,8 @@ class Link:
             try:
                 self._ioloop.start()
             except Exception as error:  # a fault of ours must not end publishing for good
-                log.exception("the publisher failed and connects anew")
+                if not self._closing:  # pika asserts in vain on the end of one that is not open yet
+                    log.exception("the publisher failed and connects anew")
                 self._lost(self._connection, error)
         self._ioloop.close()
 
@@ -150,7 +155,7 @@ class Link:
         if channel.connection is not self._connection:
             return
         self.channel = channel
-        self.connected = True
+        self.connected, self.trouble = True, None
         self._up_since = time.monotonic()
         self._report_try()
         at = channel.connection.params
@@ -167,6 +172,7 @@ class Link:
             return
         self.connected = False
         self._connection = self.channel = None
+        self.trouble = in_words(reason)
         self._user.down()
         if self._closing:
             self._ioloop.stop()

@@ -7,6 +7,7 @@ from typing import Any
 import pika
 from dramatiq.common import xq_name
 
+from domain.ports import QueueForm
 from domain.settings import Rabbitmq
 
 #: Milliseconds that a message which no worker understood can be looked at in its `.XQ` queue.
@@ -30,6 +31,13 @@ def queue_name(pool: str, settings: Rabbitmq, *, express: bool = False) -> str:
     kind = "" if settings.queue_type == "classic" else f".{settings.queue_type}"
     lane = ".express" if express else ""
     return f"{pool}{lane}{kind}.v{settings.queue_version}"
+
+
+def names_of_form(pool: str, form: QueueForm) -> list[str]:
+    """All queues of the pool in that form: both lanes, and what was put aside of either."""
+    settings = Rabbitmq.model_construct(queue_type=form.kind, queue_version=form.version)
+    lanes = [queue_name(pool, settings, express=express) for express in (False, True)]
+    return [name for lane in lanes for name in (lane, xq_name(lane))]
 
 
 def pools_by_queue(pools: Iterable[str], settings: Rabbitmq) -> dict[str, str]:
@@ -77,3 +85,12 @@ def _parameters(url: str, settings: Rabbitmq, name: str) -> pika.URLParameters:
     parameters.connection_attempts = 1
     parameters.client_properties = {"connection_name": name}
     return parameters
+
+
+def in_words(reason: BaseException) -> str:
+    """RabbitMQ's own words, or those of what lies beneath an error of pika's that has none."""
+    last = getattr(reason, "exceptions", ())[-1:]
+    for beneath in (getattr(reason, "exception", None), *last, *reason.args):
+        if isinstance(beneath, BaseException):
+            return in_words(beneath)
+    return str(reason) or type(reason).__name__

@@ -101,7 +101,7 @@ class RedisLink:
                 result = await command(self.client)
         except FAILURES as error:
             self._circuit.failed(error)
-            raise RedisAway(str(error)) from error
+            raise RedisAway(str(error) or "no answer in time") from error
         self._circuit.worked()
         return result
 

@@ -40,9 +40,9 @@ class S3ObjectStore:
 
         return Bucket(self._settings, connections=THREADS)
 
-    def close(self) -> None:
-        """Idempotent. What is on its way ends first."""
-        self._threads.shutdown()
+    def close(self, *, wait: bool = True) -> None:
+        """Idempotent. What is on its way ends first, and is waited for unless `wait` is False."""
+        self._threads.shutdown(wait=wait)
 
     async def put(
         self, key: str, body: AsyncIterator[bytes], *, content_type: str, cache_control: str | None = None
@@ -96,6 +96,13 @@ class S3ObjectStore:
     async def ping(self) -> None:
         """As the port says."""
         await self.do(lambda: self.bucket.ping())  # noqa: PLW0108 - the bucket is opened on the thread
+
+    async def check(self) -> str | None:
+        """Begins an upload and gives it up: nothing stays. A note where there is no bucket yet.
+
+        Raises ServiceAway where S3 is away, refuses the key, or takes no objects.
+        """
+        return await self.do(lambda: self.bucket.check())  # noqa: PLW0108 - the bucket is opened on the thread
 
     async def do(self, call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
         """What the call answers, made on one of the store's threads."""

@@ -1,7 +1,9 @@
 """One bucket of S3, by boto3: blocking calls. `domain.adapters.s3` runs them on threads."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
 from typing import IO, Any
 
 import boto3
@@ -29,7 +31,25 @@ _TRANSFER = TransferConfig(
 )
 
 
-def connect(settings: S3, endpoint_url: str | None, *, connections: int) -> Any:
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds to connect, seconds for an answer, and how often a call is tried."""
+
+    connect: float = 2.0
+    answer: float = 10.0
+    tries: int = 3
+
+
+#: Of who only looks: a thread that hangs for longer would keep a process from ending.
+_QUICK = Patience(connect=1.0, answer=1.5, tries=1)
+#: What is begun to be uploaded, and given up, to see whether uploads are taken.
+TRIAL = "stockyard-config-check"
+_PATIENT = Patience()
+
+
+def connect(
+    settings: S3, endpoint_url: str | None, *, connections: int, patience: Patience = _PATIENT
+) -> Any:
     """A client of this endpoint; nothing is asked yet."""
     secret = settings.secret_key
     client = boto3.client(
@@ -39,7 +59,8 @@ def connect(settings: S3, endpoint_url: str | None, *, connections: int) -> Any:
         aws_secret_access_key=secret.get_secret_value() if secret else None,
         region_name=settings.region,
         config=Config(
-            connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 3, "mode": "standard"},
+            connect_timeout=patience.connect, read_timeout=patience.answer,
+            retries={"total_max_attempts": patience.tries, "mode": "standard"},
             signature_version="s3v4", s3={"addressing_style": "path"}, max_pool_connections=connections,
         ),
     )  # fmt: skip
@@ -54,6 +75,7 @@ class Bucket:
         self.name = settings.bucket
         self.client = connect(settings, settings.endpoint_url, connections=connections)
 
+        self._settings = settings
         self._is_there = False
 
     def put(self, key: str, file: IO[bytes], *, content_type: str, cache_control: str | None = None) -> None:
@@ -130,9 +152,24 @@ class Bucket:
                 raise ServiceAway(service="S3", reason=str(answer["Errors"][0]))
 
     def ping(self) -> None:
-        """A signed request."""
-        with failures(self.name):
-            self.client.list_buckets()
+        """A signed request about the bucket, which may be missing: the first object makes it."""
+        with suppress(ObjectMissing), failures(self.name):
+            self._quick.head_bucket(Bucket=self.name)
+
+    def check(self) -> str | None:
+        """Whether an upload could begin; it is given up at once. A note where there is no bucket."""
+        try:
+            with failures(self.name):
+                self._quick.head_bucket(Bucket=self.name)
+                begun = self._quick.create_multipart_upload(Bucket=self.name, Key=TRIAL)
+                self._quick.abort_multipart_upload(Bucket=self.name, Key=TRIAL, UploadId=begun["UploadId"])
+        except ObjectMissing:
+            return f"there is no bucket {self.name} yet; the first object makes it"
+        return None
+
+    @cached_property
+    def _quick(self) -> Any:
+        return connect(self._settings, self._settings.endpoint_url, connections=1, patience=_QUICK)
 
 
 class _KeptOpen:

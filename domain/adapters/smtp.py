@@ -66,13 +66,26 @@ class SmtpMailer:
         finally:
             await _leave(client)
 
-    def _client(self) -> SMTP:
+    async def ping(self, *, log_in: bool = False) -> None:
+        """Connects, with TLS as the settings say, and greets. Raises MailAway, also where `log_in` fails."""
+        client = self._client(log_in=log_in)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await client.connect()
+                await client.ehlo()
+        except (SMTPException, OSError, TimeoutError, ValueError) as error:
+            raise MailAway(_one_line(str(error) or type(error).__name__)) from error
+        finally:
+            await _leave(client)
+
+    def _client(self, *, log_in: bool = True) -> SMTP:
         settings = self._settings
+        log_in = log_in and settings.username is not None
         return SMTP(
             hostname=settings.host,
             port=settings.port,
-            username=settings.username,
-            password=settings.password.get_secret_value() if settings.password else None,
+            username=settings.username if log_in else None,
+            password=settings.password.get_secret_value() if log_in and settings.password else None,
             # What is named to the server; looking up this machine's own name may take seconds.
             local_hostname=self._sender.domain,
             timeout=self._timeout,

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 
 import httpcore
 
@@ -11,8 +12,15 @@ from domain.adapters.webhook_addresses import is_public
 
 #: Seconds for one address of a name, where there is another.
 CONNECT_TIME = 3.0
-#: Threads that look up names: a name server that does not answer holds one for each of its names.
-LOOKUPS = 32
+#: Lookups on their way at a time: of names that were answered fast the last time, of those that were slow or
+#: not answered, and of those that were not asked for yet.
+QUICK, SLOW, NEW = 16, 16, 16
+#: Seconds after which a lookup is slow. From then on it keeps no quick or new name waiting.
+SLOW_AFTER = 2.0
+#: Threads that look up names. Few are there but while name servers hang.
+THREADS = 512
+#: Names of which it is remembered how fast they were.
+REMEMBERED = 10_000
 
 
 class Refused(Exception):
@@ -24,18 +32,25 @@ class Unresolved(Exception):
 
 
 class Resolver:
-    """Looks names up on threads of its own. Those who ask for one name at the same time share the answer."""
+    """Looks names up on threads of its own. Those who ask for one name at the same time share the answer.
+
+    A name server that hangs holds a thread for each of its names, for longer than a call waits, and nobody
+    can end that. So quick, slow and new names have each a part of the lookups, and a lookup that turns out
+    slow leaves its part to others.
+    """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="webhook-names")
-        self._asked: dict[str, asyncio.Future[list[str]]] = {}
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook-names")
+        self._asked: dict[str, asyncio.Task[list[str]]] = {}
+        self._quick, self._slow, self._new = (asyncio.Semaphore(each) for each in (QUICK, SLOW, NEW))
+        #: By name whether the last lookup was slow; oldest first.
+        self._was_slow: dict[str, bool] = {}
 
     async def addresses(self, host: str) -> list[str]:
         """All addresses of the name, in the order to try them. Raises Unresolved."""
         asked = self._asked.get(host)
         if asked is None:
-            loop = asyncio.get_running_loop()
-            asked = self._asked[host] = loop.run_in_executor(self._threads, _look_up, host)
+            asked = self._asked[host] = asyncio.create_task(self._ask(host))
             asked.add_done_callback(lambda done: self._answered(host, done))
         return await asyncio.shield(asked)
 
@@ -43,7 +58,22 @@ class Resolver:
         """Idempotent. Threads that still wait for an answer are left to it."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _answered(self, host: str, done: "asyncio.Future[list[str]]") -> None:
+    async def _ask(self, host: str) -> list[str]:
+        was_slow = self._was_slow.get(host)
+        part = self._new if was_slow is None else self._slow if was_slow else self._quick
+        async with part:
+            began, loop = monotonic(), asyncio.get_running_loop()
+            lookup = loop.run_in_executor(self._threads, _look_up, host)
+            await asyncio.wait([lookup], timeout=None if was_slow else SLOW_AFTER)
+        try:
+            return await lookup
+        finally:
+            self._was_slow.pop(host, None)
+            self._was_slow[host] = monotonic() - began > SLOW_AFTER
+            if len(self._was_slow) > REMEMBERED:
+                del self._was_slow[next(iter(self._was_slow))]
+
+    def _answered(self, host: str, done: "asyncio.Task[list[str]]") -> None:
         del self._asked[host]
         if not done.cancelled():
             # Whoever asked may have gone.

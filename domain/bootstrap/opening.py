@@ -25,8 +25,9 @@ from domain.adapters.s3_direct import S3Direct
 from domain.adapters.smtp import SmtpMailer
 from domain.adapters.webhooks import HttpWebhookSender
 from domain.bootstrap.models import MODELS
-from domain.bootstrap.services import Ping, Ports, Services
+from domain.bootstrap.services import Ports, Services
 from domain.bootstrap.wiring import wire
+from domain.control.asking import Ping, Seldom
 from domain.observe import logger
 from domain.settings import Settings
 from domain.values import Clock, utcnow
@@ -67,6 +68,7 @@ async def open_services(settings: Settings, *, clock: Clock = utcnow) -> AsyncIt
         objects = S3ObjectStore(settings.s3)
         stack.callback(objects.close)
         direct = S3Direct(settings.s3, objects, clock=clock)
+        mailer = SmtpMailer(settings.mail) if settings.mail.host else None
         webhooks = HttpWebhookSender(settings.webhooks, only_https=settings.deployment.env == "production")
         stack.push_async_callback(webhooks.close)
         ports = Ports(
@@ -81,7 +83,7 @@ async def open_services(settings: Settings, *, clock: Clock = utcnow) -> AsyncIt
             uploads=direct,
             signer=CloudFrontUrls.of(settings.cdn) or direct,
             webhooks=webhooks,
-            mailer=SmtpMailer(settings.mail) if settings.mail.host else None,
+            mailer=mailer,
         )
         accounts = await Accounts.open(
             settings.auth,
@@ -97,8 +99,13 @@ async def open_services(settings: Settings, *, clock: Clock = utcnow) -> AsyncIt
             "rabbitmq": queue.ping,
             "redis": cache.ping,
         }
+        # Orders go on without them: nobody is unready for it.
+        beside: dict[str, Ping] = {"s3": Seldom(objects.ping)}
+        if mailer is not None:
+            beside["smtp"] = Seldom(mailer.ping)
         services = replace(
-            wire(ports, settings=settings, clock=clock, accounts=accounts, pings=pings),
+            wire(ports, settings=settings, clock=clock, accounts=accounts, pings=pings | beside),
+            pings=pings,
             connections={
                 "mongodb": watch.counts,
                 "rabbitmq": queue.connections,

@@ -1,12 +1,13 @@
 """What a process has in hand once all is open."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from domain.accounts.service import Accounts
 from domain.audit_log.service import AuditLog
 from domain.carts.service import Carts
 from domain.changes import Database
+from domain.control.asking import Ping
 from domain.control.desk import Control
 from domain.control.pools import Pools
 from domain.discounts.redemptions import Redemptions
@@ -66,9 +67,6 @@ from domain.products.service import Products
 from domain.products.transfers import Transfers
 from domain.settings import Settings
 from domain.values import Clock
-
-#: Asks one service for a sign of life; raises where there is none.
-Ping = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +144,7 @@ class Services:
     quotes: Quotes
     checkout: Checkout
     webhooks: Webhooks
-    #: What `/readyz` asks, by the service's name.
+    #: What `/readyz` asks, by the service's name: those without which orders stop or wait.
     pings: Mapping[str, Ping] = field(default_factory=dict)
     #: This process's connections, by the service's name.
     connections: Mapping[str, Callable[[], Connections]] = field(default_factory=dict)

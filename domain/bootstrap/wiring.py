@@ -10,8 +10,9 @@ from typing import Any
 from domain.accounts.service import Accounts
 from domain.audit_log.service import AuditLog
 from domain.bootstrap.notifying import notifying
-from domain.bootstrap.services import Ping, Ports, Services
+from domain.bootstrap.services import Ports, Services
 from domain.carts.service import Carts
+from domain.control.asking import Ping
 from domain.control.desk import control
 from domain.control.pools import Pools
 from domain.discounts.redemptions import Redemptions
@@ -145,7 +146,7 @@ def wire(
         currency=settings.orders.currency,
     )
     files: dict[str, Any] = {**shared, "objects": ports.objects, "jobs": jobs, "settings": settings.catalog}
-    ends = PaymentEnds(events=events, locks=ports.locks, **shared)
+    ends = PaymentEnds(events=events, locks=ports.locks, gate=gate, **shared)
     payments = OrderPayments(
         holds=holds, provider=ports.provider, ends=ends, timeout=settings.payments.timeout, gate=gate,
         **shared,

@@ -1,15 +1,17 @@
 """All verbs of the control, wired."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from domain.audit_log.service import AuditLog
 from domain.changes import Database
+from domain.control.asking import Ping
 from domain.control.attendance import Attendance, Wanted, identity
 from domain.control.processes import Facts, Processes
 from domain.control.purging import Purging
 from domain.control.queues import Queues
+from domain.control.retiring import Retiring
 from domain.control.status import Status
 from domain.control.timetable import Timetables
 from domain.jobs.service import Jobs
@@ -24,6 +26,7 @@ class Control:
     processes: Processes
     queues: Queues
     purging: Purging
+    retiring: Retiring
     timetables: Timetables
     status: Status
     pubsub: PubSub
@@ -56,7 +59,7 @@ def control(
     pubsub: PubSub,
     jobs: Jobs,
     audit_log: AuditLog,
-    pings: Mapping[str, Callable[[], Awaitable[None]]],
+    pings: Mapping[str, Ping],
     heartbeat: timedelta,
     clock: Clock,
 ) -> Control:
@@ -73,6 +76,7 @@ def control(
         processes=processes,
         queues=queues,
         purging=Purging(database=database, queue=queue, jobs=jobs, audit_log=audit_log, clock=clock),
+        retiring=Retiring(queue=queue, audit_log=audit_log),
         timetables=timetables,
         status=Status(pings=pings, queues=queues, processes=processes, timetables=timetables, clock=clock),
         pubsub=pubsub,

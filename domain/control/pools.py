@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 from domain.changes import Database, Doc
-from domain.control.queues import PoolQueue, Queues
+from domain.control.queues import PoolQueue, Queues, known_pool
 from domain.jobs.fair_rules import HELD_FROM, turn_at
 from domain.jobs.models import JOBS
 from domain.jobs.pool_models import SLOT_SECONDS, SLOTS, TURNS, began, slot_of
@@ -86,7 +86,7 @@ class Pools:
 
     async def history(self, pool: str) -> list[Minute]:
         """The pool's last hour, minute by minute, the oldest first. Raises NotFound."""
-        await self._queues.find(pool)
+        known_pool(pool)
         end = self._end() // _MINUTE * _MINUTE
         slots = await self._slots(end - _HOUR, end)
         per_minute = _MINUTE // SLOT_SECONDS

@@ -1,32 +1,23 @@
 """Services, pools, processes and the timetable at one glance, and what needs attention, in words."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo.errors import PyMongoError
 
+from domain.control.asking import Answer, Ping, ask_all
 from domain.control.processes import Processes, Seen
 from domain.control.queues import PoolQueue, Queues
 from domain.control.rules import WORKER
 from domain.control.timetable import EntrySeen, Timetables
+from domain.jobs.pool_reports import in_words
 from domain.values import Clock
 
-#: Seconds that a service has to answer.
-PATIENCE = 2.0
 #: A job that has waited longer is worth a word, and an entry that is overdue by as much.
 LONG = timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Whether a service answers."""
-
-    name: str
-    ok: bool
-    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +47,7 @@ class Status:
     def __init__(
         self,
         *,
-        pings: Mapping[str, Callable[[], Awaitable[None]]],
+        pings: Mapping[str, Ping],
         queues: Queues,
         processes: Processes,
         timetables: Timetables,
@@ -70,37 +61,30 @@ class Status:
 
     async def look(self) -> Health:
         """Never raises for a service that is away: then nothing is known of what it keeps."""
-        services = await asyncio.gather(*(_ask(name, ping) for name, ping in self._pings.items()))
-        queues: Sequence[PoolQueue] = ()
-        processes: Sequence[Seen] = ()
-        schedule: Sequence[EntrySeen] = ()
-        try:
-            queues = await self._queues.find()
-            processes = await self._processes.find()
-            schedule = await self._timetables.find()
-        except PyMongoError:
-            known = False
-        else:
-            known = True
+        # Side by side: one that hangs holds up as long as all of them.
+        services, kept = await asyncio.gather(ask_all(self._pings), self._kept())
         now = self._clock()
         attention = [f"`{each.name}` does not answer" for each in services if not each.ok]
-        if known:
-            attention += [
-                *_of_queues(queues, now),
-                *_of_processes(processes),
-                *_of_schedule(schedule, processes, now),
-            ]
+        if kept is None:
+            return Health(now, services, (), (), (), attention)
+        queues, processes, schedule = kept
+        attention += [
+            *_of_queues(queues, now),
+            *_of_processes(processes),
+            *_of_schedule(schedule, processes, now),
+        ]
         return Health(now, services, queues, processes, schedule, attention)
 
-
-async def _ask(name: str, ping: Callable[[], Awaitable[None]]) -> Answer:
-    try:
-        async with asyncio.timeout(PATIENCE):
-            await ping()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the service does not answer
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return Answer(name, ok=False, error=reason[:200])
-    return Answer(name, ok=True)
+    async def _kept(self) -> tuple[Sequence[PoolQueue], Sequence[Seen], Sequence[EntrySeen]] | None:
+        """None where the store is away."""
+        try:
+            return (
+                await self._queues.find(),
+                await self._processes.find(),
+                await self._timetables.find(),
+            )
+        except PyMongoError:
+            return None
 
 
 def _of_queues(queues: Sequence[PoolQueue], now: datetime) -> list[str]:
@@ -113,7 +97,7 @@ def _of_queues(queues: Sequence[PoolQueue], now: datetime) -> list[str]:
         elif each.workers == each.draining and each.oldest_at:
             found.append(f"`{each.pool}` has jobs and no worker that takes them")
         elif waits > LONG:
-            found.append(f"`{each.pool}`: its oldest job has waited {waits.total_seconds():.0f} s")
+            found.append(f"`{each.pool}`: its oldest job has waited {in_words(waits.total_seconds())}")
     return found
 
 
@@ -140,5 +124,5 @@ def _of_entry(entry: Mapping[str, Any], next_at: datetime | None, now: datetime)
     if entry["failing"]:
         return f"`{entry['name']}` has failed ({entry['failing']} in a row): {entry['last']['error']}"
     if next_at is not None and now - next_at > LONG:
-        return f"`{entry['name']}` is overdue by {(now - next_at).total_seconds():.0f} s"
+        return f"`{entry['name']}` is overdue by {in_words((now - next_at).total_seconds())}"
     return None

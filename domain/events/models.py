@@ -22,6 +22,8 @@ class NewEvent:
     type: str
     subject: str
     data: dict[str, Any]
+    #: The job that makes it; left out by what a job does by itself, see `making`.
+    job_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Event(Document):
     subject: str
     time: datetime
     data: dict[str, Any]
+    #: The job that made it; None where none did. Older events lack it.
+    job_id: str | None = None
 
     class Settings:
         """Where, and the one way they are read."""

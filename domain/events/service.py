@@ -9,6 +9,7 @@ from pymongo.errors import BulkWriteError
 from domain.changes import DUPLICATE_KEY, Changes, Database, Doc
 from domain.events import registry
 from domain.events.errors import SeqAhead
+from domain.events.making import maker
 from domain.events.models import CURSORS, EVENTS, OUTBOX, TIMES, NewEvent, Recorded
 from domain.events.rules import SHOP
 from domain.events.telling import LASTING, PAGE, Router, Telling
@@ -118,4 +119,5 @@ def _document(event: NewEvent, *, seq: int, at: datetime) -> dict[str, Any]:
         "subject": event.subject,
         "time": at,
         "data": event.data,
+        "job_id": event.job_id or maker(),
     }

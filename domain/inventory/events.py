@@ -19,7 +19,7 @@ class HoldHeld(EventData):
     example={"reservation_id": ID, "cause": "given_back"},
 )
 class HoldReleased(EventData):
-    """Such a reservation was given back."""
+    """A reservation without an order was given back."""
 
     reservation_id: str
     cause: str
@@ -32,10 +32,11 @@ class HoldReleased(EventData):
     example={"reservation_id": ID, "cause": "expired"},
 )
 class HoldExpired(EventData):
-    """Such a reservation's time was over. Of an order's hold `order.expired` tells."""
+    """A reservation's time was over, or that of the hold of `order_id`; then `order.expired` follows."""
 
     reservation_id: str
     cause: Literal["expired"]
+    order_id: str | None = None
 
 
 class _Level(EventData):

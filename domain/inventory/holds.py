@@ -7,7 +7,6 @@ Every path that ends a hold (payment, cancel, release, expiry by the scheduler, 
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeAlias
@@ -15,20 +14,20 @@ from typing import Any, TypeAlias
 from domain.batching import Batcher
 from domain.changes import Changes, Database, Doc, GuardFailed
 from domain.errors import TryAgain
+from domain.events.making import maker
 from domain.events.models import NewEvent, Recorded
 from domain.events.rules import cursor_lock
 from domain.events.service import Events
 from domain.inventory import repository, stock
+from domain.inventory.endings import NOBODY, Ending, Makers, end_holds, hold_events, made_by_each
 from domain.inventory.models import HOLDS
 from domain.inventory.news import numbered
 from domain.inventory.rules import (
     CANCELLED,
-    COMMITTED,
     EXPIRED,
     GIVEN_BACK,
     HELD,
     PAID,
-    RELEASED,
     held_units,
     lock_key,
 )
@@ -44,15 +43,6 @@ TRIES = 8
 #: The most holds that one lazy reclaim ends.
 RECLAIM_LIMIT = 200
 OTHERS_FIRST = "others kept changing the same holds"
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why holds end, when, and what the caller knows about single ones (by hold id)."""
-
-    cause: str
-    at: datetime
-    facts: Mapping[str, Any]
 
 
 async def pause_before(tried: int) -> None:
@@ -75,9 +65,9 @@ class Holds:
         self._locks = locks
         self._events = events
         self._clock = clock
-        self._hooks: list[EndHook] = [_reservation_events]
+        self._hooks: list[EndHook] = [hold_events]
         # Many that end one hold each, as cancels do, would keep being in each other's way.
-        self._single: dict[str, Batcher[str, list[Doc]]] = {
+        self._single: dict[str, Batcher[tuple[str, str | None], list[Doc]]] = {
             cause: Batcher(partial(self._end_singles, cause)) for cause in (CANCELLED, GIVEN_BACK)
         }
         self._extend_hooks: list[ExtendHook] = []
@@ -136,30 +126,34 @@ class Holds:
         """
         wanted = sorted(set(hold_ids))
         if len(wanted) == 1 and cause in self._single and not facts:
-            return await self._single[cause].submit(wanted[0])
+            return await self._single[cause].submit((wanted[0], maker()))
         return await self._end(wanted, cause, facts or {})
 
     async def drain(self) -> None:
         """Returns when the ends in hand are done."""
         await asyncio.gather(*(batches.drain() for batches in self._single.values()))
 
-    async def _end_singles(self, cause: str, hold_ids: list[str]) -> list[list[Doc]]:
-        ended = {hold["_id"]: hold for hold in await self._end(sorted(set(hold_ids)), cause, {})}
+    async def _end_singles(self, cause: str, asked: list[tuple[str, str | None]]) -> list[list[Doc]]:
+        """Each a hold, and the job that ends it."""
+        makers = dict(reversed(asked))
+        ended = {hold["_id"]: hold for hold in await self._end(sorted(makers), cause, {}, makers)}
         # One that was asked for twice has ended once.
-        return [[ended.pop(hold_id)] if hold_id in ended else [] for hold_id in hold_ids]
+        return [[ended.pop(hold_id)] if hold_id in ended else [] for hold_id, _ in asked]
 
-    async def _end(self, wanted: list[str], cause: str, known: Mapping[str, Any]) -> list[Doc]:
-        ended = await self._end_together(wanted, cause, known)
+    async def _end(
+        self, wanted: list[str], cause: str, known: Mapping[str, Any], makers: Makers = NOBODY
+    ) -> list[Doc]:
+        ended = await self._end_together(wanted, cause, known, makers)
         if ended is None and len(wanted) > 1:
             log.warning("holds could not be ended together and are tried one by one", holds=wanted)
-            each = [await self._end_together([hold_id], cause, known) for hold_id in wanted]
+            each = [await self._end_together([hold_id], cause, known, makers) for hold_id in wanted]
             ended = None if None in each else [hold for holds in each for hold in holds or ()]
         if ended is None:
             raise TryAgain(OTHERS_FIRST)
         return ended
 
     async def _end_together(
-        self, wanted: list[str], cause: str, facts: Mapping[str, Any]
+        self, wanted: list[str], cause: str, facts: Mapping[str, Any], makers: Makers
     ) -> list[Doc] | None:
         """None where others kept being first."""
         for tried in range(TRIES):
@@ -170,7 +164,7 @@ class Holds:
             keys = {lock_key(line["sku"]) for hold in holds for line in hold["lines"]}
             keys |= {cursor_lock(hold["account_id"]) for hold in holds}
             async with self._locks.hold(sorted(keys)):
-                recorded = await self._try(holds, cause, facts)
+                recorded = await self._try(holds, cause, facts, makers)
             if recorded is not None:
                 self._events.publish(recorded)
                 return holds
@@ -203,11 +197,15 @@ class Holds:
         """Ids of holds whose time is over, longest first."""
         return await repository.expired(self._database, at=self._clock(), limit=limit)
 
-    async def _try(self, holds: Sequence[Doc], cause: str, facts: Mapping[str, Any]) -> Recorded | None:
+    async def _try(
+        self, holds: Sequence[Doc], cause: str, facts: Mapping[str, Any], makers: Makers = NOBODY
+    ) -> Recorded | None:
         """One transaction; None where somebody else was first."""
         changes, ending = Changes(), Ending(cause=cause, at=self._clock(), facts=facts)
-        _end_holds(changes, holds, ending)
+        end_holds(changes, holds, ending)
         events = [event for hook in self._hooks for event in hook(changes, holds, ending)]
+        if makers:
+            events = made_by_each(events, holds, makers)
         # Units that are sold leave what is available as it is: nothing has to be read for them.
         back = {} if cause == PAID else held_units(holds)
         seen, cursors = await asyncio.gather(
@@ -223,28 +221,3 @@ class Holds:
             except GuardFailed:
                 return None
         return recorded
-
-
-def _end_holds(changes: Changes, holds: Sequence[Doc], ending: Ending) -> None:
-    state = COMMITTED if ending.cause == PAID else RELEASED
-    update = {"$set": {"state": state, "cause": ending.cause, "ended_at": ending.at}}
-    taken = [hold["_id"] for hold in holds if hold["order_id"] is not None]
-    free = [hold["_id"] for hold in holds if hold["order_id"] is None]
-    # An order that takes a reservation meanwhile would not end with it.
-    for ids, bound in ((taken, {}), (free, {"order_id": None})):
-        query: Doc = {"_id": {"$in": ids}, "state": HELD, **bound}
-        if ending.cause == EXPIRED:
-            query["expires_at"] = {"$lte": ending.at}
-        if ids:
-            changes.update(HOLDS, query, update, expect=len(ids), name=f"holds {ending.cause}")
-
-
-def _reservation_events(_: Changes, holds: Sequence[Doc], ending: Ending) -> list[NewEvent]:
-    kind = "hold.expired" if ending.cause == EXPIRED else "hold.released"
-    return [
-        NewEvent(
-            hold["account_id"], kind, hold["_id"], {"reservation_id": hold["_id"], "cause": ending.cause}
-        )
-        for hold in holds
-        if hold["order_id"] is None
-    ]

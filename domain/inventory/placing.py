@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -199,7 +199,9 @@ class Placing(Generic[Facts]):
         for decision in decisions:
             if decision.guard is not None:
                 decision.guard(changes)
-        events = [event for decision in decisions for event in decision.events]
+        events = [
+            replace(event, job_id=decision.job["_id"]) for decision in decisions for event in decision.events
+        ]
         if self.placement.add is not None:
             events += self.placement.add(seen.facts, changes, now)
         events += stock.take(changes, seen.shelf.taken, seen.shelf.levels)

@@ -1,11 +1,13 @@
 """Cancelling a job, with what its end means to others, in one transaction."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
 from domain.changes import Changes, Database, Doc, GuardFailed
 from domain.errors import JobFinished, JobRunning, NotFound, TryAgain
+from domain.events.making import maker
 from domain.events.models import NewEvent
 from domain.events.service import Events
 from domain.jobs.models import JOBS
@@ -91,6 +93,8 @@ class Cancelling:
         update = {"$set": {"state": CANCELLED, "finished_at": now}, "$push": {"history": line}}
         changes.update(JOBS, query, update, expect=1, name=_GUARD)
         owners = [event.account_id for event in events]
+        # The job's own end tells it, unless another job is at work on that.
+        events = [replace(event, job_id=maker() or query["_id"]) for event in events]
         cursors = await self._events.cursors(owners) if owners else {}
         recorded = self._events.record(changes, events, cursors=cursors, at=now)
         try:

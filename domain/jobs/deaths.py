@@ -59,7 +59,7 @@ class Death:
             "message": fields["error"]["message"],
         }
         told = [SHOP] if self.owner in (SYSTEM, SHOP) else [SHOP, self.owner]
-        return [NewEvent(whose, "job.dead", self.job_id, data) for whose in told]
+        return [NewEvent(whose, "job.dead", self.job_id, data, self.job_id) for whose in told]
 
 
 class Deaths:

@@ -47,7 +47,7 @@ class JobDesk:
         found: list[Doc] = []
         if about is not None:
             whose, subjects, since, until = about
-            found = await told(self.events, whose, subjects, since=since, until=until)
+            found = await told(self.events, whose, subjects, since=since, until=until, job_id=job_id)
         return detail(job, found, now=now)
 
     async def replay(self, job_id: str, *, actor: Actor, reason: str | None = None) -> dict[str, Any]:

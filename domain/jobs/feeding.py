@@ -55,12 +55,15 @@ class _Pool:
     busy: bool = False
     #: Turns that were passed long ago, and have a job all the same.
     missed: list[int] = field(default_factory=list)
+    #: The first turn past a gap that has a job.
+    ahead: int = 0
 
 
 class Feeder:
     """Sends by turns. May run in several processes at once and do no harm.
 
-    Turns are asked for one by one, by equality: the local store reads all that waits for a range.
+    Turns are asked for one by one, by equality: the local store reads all that waits for a range. Only
+    `search` asks for those, seldom and beside the sending.
     """
 
     def __init__(
@@ -104,47 +107,50 @@ class Feeder:
         return len(jobs)
 
     async def search(self) -> int:
-        """Looks, while many wait in a pool, for jobs whose turn was passed; answers in how many pools.
+        """Looks seldom over all turns for jobs that `feed` does not find; answers in how many pools some are.
 
-        Who was stopped in the middle of giving a turn, for however long, stores a job that nobody else would
-        find before the others are done. `feed` goes on meanwhile, and sends what was found.
+        While many wait in a pool, those whose turn was passed: who was stopped in the middle of giving a
+        turn, for however long, stores a job that nobody else would find before the others are done. Where
+        nobody seems to wait, those past a gap. `feed` goes on meanwhile, and sends what was found.
         """
         count = 0
         for pool in list(self._pools.values()):
-            if not pool.busy or time.monotonic() < pool.search_at:
-                continue
-            upto = pool.passed[0][0] if pool.passed else pool.turn or 0
-            first = await self._first(pool, before=turn_at(upto))
-            if first is not None:
-                pool.missed += range(first, min(first + NEAR, upto))
-                count += 1
+            if pool.turn is not None and time.monotonic() >= pool.search_at:
+                count += await (self._passed_over(pool) if pool.busy else self._beyond_gap(pool))
         return count
 
-    async def _anybody(self, pool: _Pool) -> bool:
-        """Whether somebody waits. Where nobody seems to, looks over all turns seldom, past any gap."""
-        pool.passed.extendleft((turn, float("-inf")) for turn in reversed(pool.missed))
-        pool.missed = []
-        pool.busy = bool(pool.passed or await self._peek(pool, 1))
-        if not pool.busy and time.monotonic() >= pool.search_at:
-            pool.busy = await self._beyond_gap(pool)
-        return pool.busy
+    async def _passed_over(self, pool: _Pool) -> bool:
+        upto = pool.passed[0][0] if pool.passed else pool.turn or 0
+        first = await self._first(pool, before=turn_at(upto))
+        if first is None:
+            return False
+        pool.missed += range(first, min(first + NEAR, upto))
+        return True
 
     async def _beyond_gap(self, pool: _Pool) -> bool:
-        """Goes to the first turn that has a job, wherever that is. False where none has."""
-        turn = pool.turn or 0
+        """Finds the first turn that has a job, wherever that is. False where none has."""
         # The local store reads all that waits in every pool for a range, and for this what this pool has.
         queued = {"pool": pool.name, "state": QUEUED}
         if await self._database[JOBS].find_one(queued, {"_id": 1}) is None:
             pool.search_at = time.monotonic() + SEARCH_EVERY
             return False
-        first = await self._first(pool, before=NEVER)
+        first, turn = await self._first(pool, before=NEVER), pool.turn or 0
         if first is None:
             return False
         if first < turn:
-            pool.passed.extend((late, float("-inf")) for late in range(first, min(first + NEAR, turn)))
+            pool.missed += range(first, min(first + NEAR, turn))
         else:
-            pool.turn = first
+            pool.ahead = first
         return True
+
+    async def _anybody(self, pool: _Pool) -> bool:
+        """Whether somebody waits, as far as is known. Goes past a gap that `search` has seen."""
+        pool.passed.extendleft((turn, float("-inf")) for turn in reversed(pool.missed))
+        pool.missed = []
+        pool.busy = bool(pool.passed or await self._peek(pool, 1))
+        if not pool.busy and pool.ahead > (pool.turn or 0):
+            pool.turn, pool.busy = pool.ahead, True
+        return pool.busy
 
     async def _first(self, pool: _Pool, *, before: datetime) -> int | None:
         """The first turn with a job. Puts the next such look off by what this one took."""

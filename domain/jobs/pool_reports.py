@@ -161,9 +161,17 @@ def _threads_each(windows: Windows) -> float:
 def _recommended(
     backlog: Backlog, *, arrivals: float, rate: float | None, workers: int, target: timedelta
 ) -> int:
-    """At least one where anything comes or waits; one more than there are where waits grow unmeasured."""
+    """At least one where anything comes or waits; one more than there are where waits grow unmeasured.
+
+    No more than there are for a paused pool, which more would not help.
+    """
     if not backlog.depth and not arrivals and not backlog.in_flight:
         return 0
+    wanted = _needed(backlog, arrivals=arrivals, rate=rate, workers=workers, target=target)
+    return min(wanted, workers) if backlog.paused else wanted
+
+
+def _needed(backlog: Backlog, *, arrivals: float, rate: float | None, workers: int, target: timedelta) -> int:
     if rate:
         oldest = backlog.oldest or 0.0
         wanted = workers_for(

@@ -1,7 +1,7 @@
 """A worker's side of the ledger: claim a job, keep it, record how it ended."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -9,20 +9,19 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from domain.batching import Batcher
-from domain.changes import Changes, Database, Doc, store_is_away
+from domain.changes import Changes, Database, Doc
 from domain.errors import DomainError
+from domain.jobs.claims import ASK_AGAIN, Claims
 from domain.jobs.commands import kinds
 from domain.jobs.deaths import Death, Deaths
 from domain.jobs.ends import Ends
 from domain.jobs.models import JOBS, Claimed
-from domain.jobs.outcomes import claimed, error_form, held_by, next_run, recording
-from domain.jobs.rules import DEAD, FAILED, QUEUED, RUNNING, SUCCEEDED, step
+from domain.jobs.outcomes import error_form, held_by, next_run, recording
+from domain.jobs.rules import DEAD, FAILED, QUEUED, SUCCEEDED, step
 from domain.jobs.signals import JobSignals
-from domain.metrics import BATCH_SIZE
 from domain.observe import logger
 from domain.settings import Jobs as JobSettings
-from domain.values import Clock, new_id
+from domain.values import Clock
 
 log = logger(__name__)
 
@@ -30,8 +29,6 @@ log = logger(__name__)
 BATCH_FIELDS = dict.fromkeys(
     ("payload", "version", "owner", "kind", "created_at", "state", "attempts", "subject"), 1
 )
-#: Seconds before a store that did not say whether a job was claimed is asked again.
-ASK_AGAIN = 0.5
 
 
 class JobRuns:
@@ -54,11 +51,15 @@ class JobRuns:
         self._deaths = deaths
         self._settings = settings
         self._clock = clock
-        #: By kind.
-        self._claims: dict[str, Batcher[str, Claimed | None]] = {}
-        #: Renewals of leases, and claims that are let go.
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._keepers: set[asyncio.Task[None]] = set()
         self._ends = Ends(database=database, signals=signals, deaths=deaths, clock=clock)
+        self._claims = Claims(
+            database=database,
+            settings=settings,
+            clock=clock,
+            worker=worker,
+            again=partial(self.retry, seconds=ASK_AGAIN),
+        )
 
     # -- jobs that are claimed one by one --
 
@@ -68,68 +69,15 @@ class JobRuns:
         None where it is not queued, for another has or had it, and where it is of another kind. Raises
         PyMongoError where the store has not said for a third of a lease whether the job was taken.
         """
-        batcher = self._claims.get(kind)
-        if batcher is None:
-            observe = BATCH_SIZE.labels("claim").observe
-            batcher = self._claims[kind] = Batcher(partial(self._claim, kind), observe=observe)
-        return await batcher.submit(job_id)
-
-    async def _claim(self, kind: str, job_ids: list[str]) -> list[Claimed | None]:
-        attempt_id, give_up = new_id(), self._clock() + self._settings.lease / 3
-        while True:
-            try:
-                mine = await self._take(kind, job_ids, attempt_id)
-            except PyMongoError as error:
-                if not store_is_away(error):
-                    raise
-                # What was taken would stay so until the lease ends, and count as a run that nobody made.
-                if self._clock() > give_up:
-                    self._aside(self._let_go(job_ids, attempt_id, error))
-                    raise
-                await asyncio.sleep(ASK_AGAIN)
-            else:
-                return [mine.pop(job_id, None) for job_id in job_ids]
-
-    async def _take(self, kind: str, job_ids: list[str], attempt_id: str) -> dict[str, Claimed]:
-        """What the attempt has by now. Run again, it takes nothing twice."""
-        now = self._clock()
-        update = {
-            "$set": {
-                "state": RUNNING, "attempt_id": attempt_id, "started_at": now,
-                "lease_until": now + self._settings.lease,
-            },
-            "$inc": {"attempts": 1},
-            "$push": {"history": {**step(RUNNING, now), "worker": self._worker}},
-        }  # fmt: skip
-        query = {"_id": {"$in": job_ids}, "state": QUEUED, "kind": kind}
-        await Changes.of(JOBS, query, update).commit(self._database)
-        return await self._taken(job_ids, attempt_id)
-
-    async def _taken(self, job_ids: list[str], attempt_id: str) -> dict[str, Claimed]:
-        query = {"_id": {"$in": job_ids}, "state": RUNNING, "attempt_id": attempt_id}
-        return {row["_id"]: claimed(row) async for row in self._database[JOBS].find(query)}
-
-    async def _let_go(self, job_ids: list[str], attempt_id: str, error: PyMongoError) -> None:
-        """Queues what a claim took whose answer never came. Past the lease the relay does that."""
-        lapsed = self._clock() + self._settings.lease
-        while self._clock() < lapsed:
-            await asyncio.sleep(ASK_AGAIN)
-            with suppress(PyMongoError):
-                for job in (await self._taken(job_ids, attempt_id)).values():
-                    await self.retry(job, error, seconds=ASK_AGAIN)
-                return
-
-    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs beside what the caller waits for."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        return await self._claims.submit(job_id, kind=kind)
 
     @asynccontextmanager
     async def keeping(self, job: Claimed) -> AsyncIterator[None]:
         """Renews the lease while the job runs."""
         ended = asyncio.Event()
-        self._aside(self._keep(job, ended))
+        task = asyncio.create_task(self._keep(job, ended))
+        self._keepers.add(task)
+        task.add_done_callback(self._keepers.discard)
         try:
             yield
         finally:
@@ -245,10 +193,9 @@ class JobRuns:
 
     async def drain(self) -> None:
         """Returns when every claim and outcome has been written."""
-        for claims in self._claims.values():
-            await claims.drain()
+        await self._claims.drain()
         await self._ends.drain()
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._keepers)
 
 
 async def _happens(event: asyncio.Event, *, within: float) -> bool:

@@ -13,21 +13,34 @@ SKEW = timedelta(seconds=2)
 
 
 async def told(
-    events: Events, account_id: str, subjects: Collection[str], *, since: datetime, until: datetime
+    events: Events,
+    account_id: str,
+    subjects: Collection[str],
+    *,
+    since: datetime,
+    until: datetime,
+    job_id: str | None = None,
 ) -> list[Doc]:
     """The account's events about the subjects between two times, oldest first.
 
+    With `job_id` those that this job made; one that was stored without its job counts by subject and time.
     Looks through `MOST` events of the account at most: of one that has more in that time, the first ones.
     """
     seq = await _last_before(events, account_id, since - SKEW)
     found: list[Doc] = []
     for _ in range(MOST // PART):
         rows = await events.after(account_id, seq, limit=PART)
-        found += [row for row in rows if row["subject"] in subjects and row["time"] <= until + SKEW]
+        found += [row for row in rows if row["time"] <= until + SKEW and _counts(row, subjects, job_id)]
         if len(rows) < PART or rows[-1]["time"] > until + SKEW:
             break
         seq = rows[-1]["seq"]
     return found
+
+
+def _counts(row: Doc, subjects: Collection[str], job_id: str | None) -> bool:
+    if job_id is not None and "job_id" in row:
+        return bool(row["job_id"] == job_id)
+    return row["subject"] in subjects
 
 
 async def _last_before(events: Events, account_id: str, at: datetime) -> int:

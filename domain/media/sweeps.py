@@ -22,8 +22,10 @@ from domain.media.rules import (
 from domain.ports import ObjectStore, StoredObject, UploadStore
 from domain.values import Clock, new_id
 
-#: Media that one run takes away, keys that one looks at under each prefix, and keys of one read by key.
-BATCH, PAGE, KEYS = 50, 1000, 25
+#: Media that are read at once, and how often one run reads: a minute is enough for so many.
+BATCH, ROUNDS = 50, 20
+#: Keys that one run looks at under each prefix, and keys of one read by key.
+PAGE, KEYS = 1000, 25
 #: What the walk over uploads in parts is called among the marks.
 PARTS = "parts"
 #: What was to end a moment ago is left for the next run: clocks differ, and somebody may bring it back.
@@ -55,10 +57,15 @@ class Sweeps:
         self._clock = clock
 
     async def due(self) -> int:
-        """Takes away media whose time is over; answers how many."""
+        """Takes away media whose time is over, the oldest first, a thousand at most; answers how many."""
         over = {"sweep_at": {"$lte": self._clock() - SKEW, "$ne": None}}
-        rows = await self._media.find(over).sort("sweep_at").limit(BATCH).to_list()
-        return sum([await self._purge(row) for row in rows])
+        count = 0
+        for _ in range(ROUNDS):
+            rows = await self._media.find(over).sort("sweep_at").limit(BATCH).to_list()
+            count += sum([await self._purge(row) for row in rows])
+            if len(rows) < BATCH:
+                break
+        return count
 
     async def orphans(self) -> int:
         """Deletes objects, and uploads in parts, that no medium names; answers how many.

@@ -207,7 +207,7 @@ class Uploads:
 
 def process(changes: Changes, medium: Doc, *, job_id: str, now: datetime) -> None:
     """Hands the medium, as it was read, to a job."""
-    seen = {name: medium[name] for name in ("_id", "state", "job_id")}
+    seen = {name: medium[name] for name in ("_id", "state", "revision")}
     fields = {
         "state": PROCESSING,
         "job_id": job_id,

@@ -11,7 +11,7 @@ from domain.events.models import EVENTS
 from domain.events.service import Events
 from domain.notifications.models import READ_MARKS
 from domain.notifications.preferences import Preferences
-from domain.notifications.rules import Choices, Marks, wanted
+from domain.notifications.rules import SHOWN_BY, Choices, Marks, in_inbox
 from domain.values import new_id
 
 #: Events of one read, and reads of one page or count: what it costs is bounded whatever the account has.
@@ -47,7 +47,7 @@ class _View:
 
     def shows(self, event: Mapping[str, Any], *, unread: bool) -> bool:
         """Whether the event is in the inbox."""
-        return wanted(self.choices, event["type"], "inbox") and not (unread and self.marks.has(event["seq"]))
+        return in_inbox(self.choices, event) and not (unread and self.marks.has(event["seq"]))
 
 
 class Inbox:
@@ -84,7 +84,7 @@ class Inbox:
         """How many entries are unread, counted from the newest, 999 at most."""
         view, count = await self._view(account_id), 0
         reached, floor = view.last + 1, view.marks.upto
-        async for low, events in self._windows(account_id, reached, floor, {"type": 1, "seq": 1}):
+        async for low, events in self._windows(account_id, reached, floor, SHOWN_BY):
             count += sum(view.shows(event, unread=True) for event in events)
             if count > MOST_COUNTED:
                 return Unread(MOST_COUNTED, more=True)
@@ -122,8 +122,8 @@ class Inbox:
         """The next seqs that the account's inbox does not show."""
         query = {"account_id": account_id, "seq": {"$gt": after, "$lte": after + WINDOW}}
         choices = (await self._preferences.of(account_id)).choices
-        rows = self._database[EVENTS].find(query, {"type": 1, "seq": 1})
-        return {row["seq"] async for row in rows if not wanted(choices, row["type"], "inbox")}
+        rows = self._database[EVENTS].find(query, SHOWN_BY)
+        return {row["seq"] async for row in rows if not in_inbox(choices, row)}
 
     async def _view(self, account_id: str) -> _View:
         chosen, row, last = await asyncio.gather(

@@ -74,6 +74,9 @@ KINDS: Mapping[str, Kind] = {
     "order.reserved": Kind(
         "Order reserved", "Your order {order_id}{over_total} is held for you until it is paid."
     ),
+    "payment.captured": Kind(
+        "Payment received", "Your payment of {amount} for order {order_id} was received.", inbox=False
+    ),
     "payment.declined": Kind(
         "Payment declined", "Your payment of {amount} for order {order_id} was declined.{because}"
     ),

@@ -2,13 +2,15 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from domain.notifications.notices import CHANNELS, KINDS, Kind
 
 #: By a type of event, a family such as `order.*`, or `*` for all: whether it comes by a channel.
 Choices: TypeAlias = Mapping[str, Mapping[str, bool]]
 EVERYTHING = "*"
+#: What of an event decides whether an inbox shows it, as the store names it.
+SHOWN_BY: Mapping[str, int] = {"type": 1, "seq": 1, "data.order_id": 1}
 #: Seqs read beyond the mark that one account can have. Past that the mark moves up to the oldest of them.
 MOST_BEYOND = 1000
 #: Subscriptions of one account.
@@ -36,6 +38,15 @@ def wanted(choices: Choices, event_type: str, channel: str) -> bool:
         if chosen is not None:
             return chosen
     return default
+
+
+def in_inbox(choices: Choices, event: Mapping[str, Any]) -> bool:
+    """Whether the account's inbox shows the event, of which SHOWN_BY is known.
+
+    The end of an order's hold is not shown: `order.expired` beside it says the same.
+    """
+    of_order = event["type"] == "hold.expired" and event["data"].get("order_id") is not None
+    return not of_order and wanted(choices, event["type"], "inbox")
 
 
 def is_fixed(kind: Kind, channel: str) -> bool:

@@ -60,7 +60,7 @@ class OrderRejected(EventData):
     example=_ORDER | {"state": "paid", "payment_id": ID},
 )
 class OrderPaid(EventData):
-    """The hold is committed to an authorised payment. Money that does not come then ends in `job.dead`."""
+    """The hold is committed to an authorised payment. `payment.captured` follows, or `job.dead`."""
 
     order_id: str
     state: Literal["paid"]
@@ -165,6 +165,11 @@ class _Payment(EventData):
     payment_id: str
     amount: Amount
     currency: Currency
+
+
+@event("payment.captured", subject="payment", whose=ACCOUNT, example=_ORDER | _MONEY | {"payment_id": ID})
+class PaymentCaptured(_Payment):
+    """The provider has handed the money over: soon after `order.paid`, or too late for the order."""
 
 
 @event(

@@ -126,7 +126,7 @@ class Notices:
         if order["state"] == RESERVED and not payment.get(GOES_BACK):
             order = await self._sell(order, payment)
         if order.get("payment_id") == payment["_id"]:
-            await self._ends.captured(payment["_id"])
+            await self._ends.captured(payment["_id"], order["account_id"])
             return {"order_id": order["_id"], "order_state": order["state"]}
         return await self._too_late(order, payment)
 
@@ -142,7 +142,7 @@ class Notices:
             if again["state"] == RESERVED:
                 again = await self._sell(again, payment)
             if again.get("payment_id") == payment["_id"]:
-                await self._ends.captured(payment["_id"])
+                await self._ends.captured(payment["_id"], order["account_id"])
                 return {"order_id": order["_id"], "order_state": again["state"], "late": "reserved"}
         if not await self._decide_to_give_back(order, payment):
             msg = "the order took the payment meanwhile"
@@ -208,7 +208,7 @@ class Notices:
         if order.get("payment_id") == payment["_id"]:
             return {"ignored": "paid"}
         reason = notice.reason or "declined_by_provider"
-        await self._ends.without_money(End.of(payment, order["account_id"], DECLINED, reason))
+        await self._ends.without_money(End(DECLINED, payment["_id"], order["account_id"], reason))
         return {"order_id": order["_id"], "order_state": order["state"]}
 
     async def _refunded(self, notice: PaymentNotice, payment: Doc, order: Doc) -> Doc:

@@ -1,9 +1,7 @@
-"""How payments end, written many at a time; what no money came of is told in the same transaction.
+"""How payments end, written many at a time and told in the same transaction."""
 
-That money came is not told apart from `order.paid`: to number one more event of an account while others of it
-are placed and paid would make them all wait.
-"""
-
+import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,45 +20,51 @@ from domain.ports import Locks
 from domain.values import Clock
 
 CAPTURED, DECLINED, VOIDED = "captured", "declined", "voided"
+#: What is told of a payment, whatever became of it.
+_FACTS = ("order_id", "amount", "currency")
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a payment ended, with what is told of it."""
+    """How a payment ended, and why where no money came of it."""
 
     state: str
     payment_id: str
     account_id: str
-    facts: Mapping[str, Any]
     reason: str | None = None
 
-    @classmethod
-    def of(cls, payment: Mapping[str, Any], account_id: str, state: str, reason: str | None = None) -> "End":
-        """Of a stored payment."""
-        facts = {name: payment[name] for name in ("order_id", "amount", "currency")}
-        return cls(state, payment["_id"], account_id, facts, reason)
-
-    def event(self) -> NewEvent:
-        """What is told of one that no money came of."""
-        data = {"payment_id": self.payment_id, **self.facts, "reason": self.reason}
-        return NewEvent(self.account_id, f"payment.{self.state}", self.payment_id, data)
+    def event(self, payment: Mapping[str, Any]) -> NewEvent:
+        """What is told of it; `payment` is the stored one."""
+        data = {"payment_id": self.payment_id} | {name: payment[name] for name in _FACTS}
+        if self.state != CAPTURED:
+            data["reason"] = self.reason
+        return NewEvent(self.account_id, f"payment.{self.state}", self.payment_id, data, self.payment_id)
 
 
 class PaymentEnds:
     """Writes ends. A payment that has ended otherwise stays so; but money that came is the last word."""
 
-    def __init__(self, *, database: Database, events: Events, locks: Locks, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        events: Events,
+        locks: Locks,
+        clock: Clock,
+        gate: asyncio.Lock | None = None,
+    ) -> None:
+        """`gate` is that of others that number events of the same accounts: see `Batcher`."""
         self._database = database
         self._events = events
         self._locks = locks
         self._clock = clock
         observe = BATCH_SIZE.labels("pay end").observe
-        self._captured: Batcher[str, None] = Batcher(self._capture, observe=observe)
+        self._captured: Batcher[End, None] = Batcher(self._end, observe=observe, gate=gate)
         self._others: Batcher[End, None] = Batcher(self._end)
 
-    async def captured(self, payment_id: str) -> None:
-        """The money came. Idempotent."""
-        await self._captured.submit(payment_id)
+    async def captured(self, payment_id: str, account_id: str) -> None:
+        """The money came, and its account is told once. Raises TryAgain as `without_money` does."""
+        await self._captured.submit(End(CAPTURED, payment_id, account_id))
 
     async def without_money(self, end: End) -> None:
         """The payment was declined or voided, and its account is told once.
@@ -74,12 +78,6 @@ class PaymentEnds:
         await self._captured.drain()
         await self._others.drain()
 
-    async def _capture(self, payment_ids: list[str]) -> list[None]:
-        query = {"_id": {"$in": payment_ids}, "state": {"$in": list(BEFORE_CAPTURE)}}
-        fields = {"state": CAPTURED, "reason": None, "ended_at": self._clock()}
-        await Changes.of(PAYMENTS, query, {"$set": fields}).commit(self._database)
-        return [None] * len(payment_ids)
-
     async def _end(self, ends: list[End]) -> list[None]:
         wanted = {end.payment_id: end for end in reversed(ends)}
         for tried in range(TRIES):
@@ -90,20 +88,33 @@ class PaymentEnds:
         raise TryAgain(OTHERS_FIRST)
 
     async def _try(self, wanted: Mapping[str, End]) -> bool:
-        query = {"_id": {"$in": sorted(wanted)}, "state": STARTED}
-        left = [wanted[row["_id"]] async for row in self._database[PAYMENTS].find(query, {"_id": 1})]
+        """One transaction, of ends that are all with money or all without; False where others were first."""
+        before = _before(next(iter(wanted.values())))
+        rows = self._database[PAYMENTS].find({"_id": {"$in": sorted(wanted)}, "state": before})
+        left, cursors = await asyncio.gather(
+            rows.to_list(), self._events.cursors([end.account_id for end in wanted.values()])
+        )
         if not left:
             return True
         changes, now = Changes(), self._clock()
-        for end in left:
-            fields: Doc = {"state": end.state, "reason": end.reason, "ended_at": now}
-            one = {"_id": end.payment_id, "state": STARTED}
-            changes.update(PAYMENTS, one, {"$set": fields}, expect=1, name="payment to end")
-        cursors = await self._events.cursors([end.account_id for end in left])
-        recorded = self._events.record(changes, [end.event() for end in left], cursors=cursors, at=now)
+        alike = defaultdict[tuple[str, str | None], list[str]](list)
+        for row in left:
+            end = wanted[row["_id"]]
+            alike[end.state, end.reason].append(end.payment_id)
+        for (state, reason), ids in alike.items():
+            fields: Doc = {"state": state, "reason": reason, "ended_at": now}
+            query = {"_id": {"$in": ids}, "state": before}
+            changes.update(PAYMENTS, query, {"$set": fields}, expect=len(ids), name="payments to end")
+        told = [wanted[row["_id"]].event(row) for row in left]
+        recorded = self._events.record(changes, told, cursors=cursors, at=now)
         try:
             await changes.commit(self._database)
         except GuardFailed:
             return False
         self._events.publish(recorded)
         return True
+
+
+def _before(end: End) -> Doc:
+    """The states of a payment that can end so."""
+    return {"$in": list(BEFORE_CAPTURE) if end.state == CAPTURED else [STARTED]}

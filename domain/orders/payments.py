@@ -171,9 +171,7 @@ class OrderPayments:
         except ProviderTimeout:
             charge = await self._ask(payment_id)
         if charge.status == "declined":
-            facts = {"order_id": order["_id"], "amount": amount.amount, "currency": amount.currency}
-            end = End(DECLINED, payment_id, order["account_id"], facts, charge.reason)
-            await self._ends.without_money(end)
+            await self._ends.without_money(End(DECLINED, payment_id, order["account_id"], charge.reason))
             raise PaymentDeclined(payment=payment_id, reason=charge.reason)
         if charge.status == "voided":
             raise PaymentDeclined(payment=payment_id, reason="voided")
@@ -198,15 +196,14 @@ class OrderPayments:
             await self._end_without_money(payment_id, charge, owner)
             # Goods are sold and no money came: for people to see, as a dead job.
             raise CaptureRefused(f"{payment_id} is {charge.status}: {charge.reason}")
-        await self._ends.captured(payment_id)
+        await self._ends.captured(payment_id, owner)
         return {"order_id": order_id, "order_state": PAID, "payment_id": payment_id}
 
     async def _end_without_money(self, payment_id: str, charge: Charge, owner: str) -> None:
         """Says that no money came, where that is so for good. A capture that is told of later counts yet."""
-        payment = await self._database[PAYMENTS].find_one({"_id": payment_id})
-        if payment is not None and charge.status in (DECLINED, VOIDED):
+        if charge.status in (DECLINED, VOIDED):
             reason = charge.reason or "the provider did not hand the money over"
-            await self._ends.without_money(End.of(payment, owner, charge.status, reason))
+            await self._ends.without_money(End(charge.status, payment_id, owner, reason))
 
     async def _let_go(self, payment_id: str, owner: str) -> None:
         """Voids what the attempt has authorised, or may yet: a request can still be on its way."""
@@ -220,9 +217,9 @@ class OrderPayments:
         # One that was declined stays so.
         reason = charge.reason or "the order could not be paid any more"
         if charge.status == CAPTURED:
-            await self._ends.captured(payment_id)
+            await self._ends.captured(payment_id, owner)
         else:
-            await self._ends.without_money(End.of(payment, owner, charge.status, reason))
+            await self._ends.without_money(End(charge.status, payment_id, owner, reason))
 
 
 def _is_payable(order: Doc | None, owner: str) -> bool:

@@ -8,7 +8,7 @@ from domain.discounts.redemptions import Ask, Offers
 from domain.discounts.rules import USED_UP, Discounted, normal_codes
 from domain.errors import DiscountRefused
 from domain.events.models import NewEvent
-from domain.inventory.holds import Ending
+from domain.inventory.endings import Ending
 from domain.inventory.rules import PAID as HOLD_PAID
 from domain.inventory.rules import USE
 

@@ -7,7 +7,8 @@ from domain.batching import Batcher
 from domain.changes import Changes, Database, Doc
 from domain.errors import Conflict, NotFound, OrderNotCancellable, OrderNotFound, TryAgain
 from domain.events.models import NewEvent
-from domain.inventory.holds import Ending, Holds
+from domain.inventory.endings import Ending
+from domain.inventory.holds import Holds
 from domain.inventory.rules import CANCELLED as HOLD_CANCELLED
 from domain.inventory.rules import EXPIRED as HOLD_EXPIRED
 from domain.inventory.rules import PAID as HOLD_PAID
@@ -154,7 +155,7 @@ def end_orders(changes: Changes, holds: Sequence[Doc], ending: Ending) -> list[N
 
 def _paid(hold: Doc, payment_id: str) -> NewEvent:
     data = {"order_id": hold["order_id"], "state": PAID, "payment_id": payment_id}
-    return NewEvent(hold["account_id"], "order.paid", hold["order_id"], data)
+    return NewEvent(hold["account_id"], "order.paid", hold["order_id"], data, payment_id)
 
 
 def _end_cancelled(changes: Changes, holds: Sequence[Doc], ending: Ending) -> list[NewEvent]:

@@ -38,7 +38,7 @@ class Unpaid:
         """
         order = await self._steps.find(order_id)
         payment_id = order.get("payment_id")
-        if not _is_whole(order) or not await self._came_to_nothing(payment_id):
+        if not _is_whole(order) or not await self._came_to_nothing(order):
             return order
 
         async def cancelled(found: Doc, at: datetime) -> Step | None:
@@ -48,9 +48,9 @@ class Unpaid:
 
         return await self._steps.take(order_id, cancelled)
 
-    async def _came_to_nothing(self, payment_id: str | None) -> bool:
+    async def _came_to_nothing(self, order: Doc) -> bool:
         """Whether no money came, and none can come from here on: the provider is told to let go of it."""
-        payment = await self._database[PAYMENTS].find_one({"_id": payment_id})
+        payment = await self._database[PAYMENTS].find_one({"_id": order.get("payment_id")})
         if payment is None or payment["state"] not in WITHOUT_MONEY:
             return False
         try:
@@ -58,7 +58,7 @@ class Unpaid:
         except ProviderTimeout as error:
             raise TryAgain(str(error), seconds=ASK_AGAIN) from error
         if charge.status == CAPTURED:
-            await self._ends.captured(payment["_id"])
+            await self._ends.captured(payment["_id"], order["account_id"])
         return charge.status != CAPTURED
 
     async def _cancelled(self, order: Doc, at: datetime, *, actor: str, reason: str | None) -> Step:

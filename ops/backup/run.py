@@ -62,22 +62,28 @@ def create(
     except OSError as error:
         raise BackupError(_line(error)) from error
     try:
-        with documents.opened(settings.mongo.url, settings.mongo.database) as database:
-            server = str(database.command("buildInfo")["version"])
-            say(f"documents of {database.name}")
-            parts, how = documents.dump(database, backup)
-        copied = None
-        vanished = 0
-        if objects:
-            say(f"objects of {settings.s3.bucket}")
-            copied, vanished = _bucket(settings.s3, folder).dump(backup)
+        manifest = _take(settings, backup, now, objects=objects, say=say)
+        write_manifest(backup, manifest)
     except (BackupError, KeyboardInterrupt, *_FAILURES) as error:
         # What was copied of the objects stays, for the next one.
         shutil.rmtree(backup, ignore_errors=True)
         if isinstance(error, KeyboardInterrupt):
             raise
         raise BackupError(_line(error)) from error
-    manifest = Manifest(
+    return backup.name, manifest
+
+
+def _take(settings: Settings, backup: Path, now: datetime, *, objects: bool, say: Say) -> Manifest:
+    """All but the manifest, which makes a backup of it."""
+    with documents.opened(settings.mongo.url, settings.mongo.database) as database:
+        server = str(database.command("buildInfo")["version"])
+        say(f"documents of {database.name}")
+        parts, how = documents.dump(database, backup)
+    copied, vanished = None, 0
+    if objects:
+        say(f"objects of {settings.s3.bucket}")
+        copied, vanished = _bucket(settings.s3, backup.parent).dump(backup)
+    return Manifest(
         format=FORMAT,
         version=version("stockyard"),
         server=server,
@@ -89,8 +95,6 @@ def create(
         objects=copied,
         vanished=vanished,
     )
-    write_manifest(backup, manifest)
-    return backup.name, manifest
 
 
 def restore(settings: Settings, folder: Path, *, name: str | None = None, say: Say = print) -> Restored:

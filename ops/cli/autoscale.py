@@ -51,7 +51,13 @@ def autoscale(
     async def work(services: Services) -> None:
         within = services.settings.workers.shutdown_timeout.total_seconds()
         scaler = engine.Autoscaler(
-            services.pools, steerings, every=every, stop_within=within, tell=tell, command=engine.COMMAND
+            services.pools,
+            services.control.processes,
+            steerings,
+            every=every,
+            stop_within=within,
+            tell=tell,
+            command=engine.COMMAND,
         )
         await scaler.run(engine.stop_on_signals())
 

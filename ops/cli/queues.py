@@ -1,7 +1,7 @@
 """`stockyard queues`: what waits, pauses, and purges."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -9,11 +9,32 @@ from domain.bootstrap import Services
 from domain.control.forms import queue_form
 from domain.control.purging import Purged
 from domain.control.queues import PoolQueue
-from ops.cli.shared import AsJson, DryRun, Reason, Yes, actor, confirm, show, table, with_services
+from domain.control.retiring import Retired
+from domain.ports import QueueForm
+from ops.cli.shared import (
+    REFUSED,
+    AsJson,
+    DryRun,
+    Reason,
+    Yes,
+    actor,
+    confirm,
+    read_settings,
+    show,
+    table,
+    with_services,
+)
 
 app = typer.Typer(help="The pools' queues.", no_args_is_help=True)
 
 Pool = Annotated[str, typer.Argument(help="Such as orders.", show_default=False)]
+Version = Annotated[
+    int, typer.Option("--version", min=1, help="The version that is in their names.", show_default=False)
+]
+Type = Annotated[
+    Literal["classic", "quorum"] | None,
+    typer.Option("--type", help="As the settings have it where not given.", show_default=False),
+]
 Kind = Annotated[str | None, typer.Option("--kind", help="Only jobs of this kind.", show_default=False)]
 
 
@@ -78,6 +99,40 @@ def purge(
     verb = "would be cancelled" if dry_run else "cancelled"
     shown = f"{found.cancelled}{' or more' if found.more else ''} jobs {verb} ({_kinds(found)})"
     show({**asdict(found), "dry_run": dry_run}, shown, as_json=as_json)
+
+
+@app.command()
+def delete(
+    *,
+    version: Version,
+    type_: Type = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    reason: Reason = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete the queues of another form that are empty and without consumers. Asks first."""
+    form = QueueForm(type_ or read_settings().rabbitmq.queue_type, version)
+
+    async def look(services: Services) -> Retired:
+        return await services.control.retiring.look(form)
+
+    async def work(services: Services) -> Retired:
+        return await services.control.retiring.delete(form, by=actor(), reason=reason)
+
+    if not dry_run:
+        confirm(f"Delete the {form} that are empty and without consumers?", yes=yes)
+    found = with_services(look if dry_run else work)
+    gone, verb = (found.idle, "would be deleted") if dry_run else (found.deleted, "deleted")
+    rows = [
+        [each.name, each.ready, each.consumers, verb if each.name in gone else "kept"] for each in found.found
+    ]
+    shown = {"queues": [asdict(each) for each in found.found], "deleted": list(found.deleted)}
+    columns = ("queue", "ready", "consumers", "now")
+    text = table(columns, rows) if rows else f"there are no {form}"
+    show({**shown, "dry_run": dry_run}, text, as_json=as_json)
+    if found.kept and not dry_run:
+        raise typer.Exit(REFUSED)
 
 
 def text(found: list[dict[str, Any]]) -> str:

@@ -2,10 +2,11 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -44,19 +45,27 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(prog="python -m ops.soak", description=__doc__.partition(": ")[2])
     found.add_argument(
-        "--orders", type=int, default=50_000, help="of the first part; 0 skips it (%(default)s)"
+        "--orders", type=_number(int), default=50_000, help="of the first part; 0 skips it (%(default)s)"
     )
-    found.add_argument("--clients", type=int, default=32, help="of both parts (%(default)s)")
+    found.add_argument(
+        "--clients", type=_number(int, least=1), default=32, help="of both parts (%(default)s)"
+    )
     found.add_argument("--seed", type=int, default=1, help="of the faults (%(default)s)")
     found.add_argument(
-        "--kills", type=int, default=FULL_PLAN["kill worker"], help="of workers of orders (%(default)s)"
+        "--kills",
+        type=_number(int),
+        default=FULL_PLAN["kill worker"],
+        help="of workers of orders (%(default)s)",
     )
     found.add_argument(
-        "--fault-seconds", type=float, default=240.0, help="of the second part; 0 skips it (%(default)s)"
+        "--fault-seconds",
+        type=_number(float),
+        default=240.0,
+        help="of the second part; 0 skips it (%(default)s)",
     )
     found.add_argument(
         "--rate",
-        type=float,
+        type=_number(float, least=0.1),
         help="visits per second of customers under faults; what this machine bears, which is found first",
     )
     found.add_argument(
@@ -64,6 +73,17 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--only-cluster", action="store_true", help="nothing else, some three minutes")
     return found
+
+
+def _number(kind: Callable[[str], float], *, least: float = 0) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        found = kind(text)
+        if not least <= found < math.inf:
+            msg = f"{text} is not at least {least:g}"
+            raise argparse.ArgumentTypeError(msg)
+        return found
+
+    return number
 
 
 def steady(stack: Stack, *, orders: int, clients: int) -> dict[str, Any]:

@@ -163,17 +163,18 @@ def _victim(cluster: Cluster, why: str) -> Node:
 def _kill_of(database: books.Store, at: float, node: str, why: str, when: datetime) -> Kill:
     near = {"$gte": when - timedelta(seconds=1), "$lt": when + timedelta(seconds=WITHIN)}
     fields = {"created_at": 1, "finished_at": 1, "dispatched_at": 1}
-    rows = list(database[JOBS].find({"kind": PlaceOrder.kind, "created_at": near}, fields))
-    return Kill(at, node, why, **gaps(rows))
+    rows = database[JOBS].find({"kind": PlaceOrder.kind, "created_at": near}, fields)
+    return Kill(at, node, why, **gaps(list(rows)))
 
 
 def gaps(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Of the jobs of one kind that were accepted around a kill, all of which have ended."""
+    """Of the jobs of one kind that were accepted around a kill. Those that never ended are told elsewhere."""
     unconfirmed = [row["created_at"] for row in rows if row["dispatched_at"] != row["created_at"]]
-    waits = [row["finished_at"] - row["created_at"] for row in rows]
+    ended = [row for row in rows if row["finished_at"] is not None]
+    waits = [row["finished_at"] - row["created_at"] for row in ended]
     return {
         "accept_gap_ms": _longest(sorted(row["created_at"] for row in rows)),
-        "consume_gap_ms": _longest(sorted(row["finished_at"] for row in rows)),
+        "consume_gap_ms": _longest(sorted(row["finished_at"] for row in ended)),
         "unconfirmed": len(unconfirmed),
         "publish_gap_ms": _ms(max(unconfirmed) - min(unconfirmed)) if unconfirmed else 0.0,
         "longest_ms": _ms(max(waits, default=timedelta())),

@@ -14,7 +14,7 @@ from domain.events.models import EVENTS
 from domain.notifications.webhooks.rules import Recipient
 from ops.books import Store
 from ops.servers.ports import LOOPBACK
-from ops.soak.background import Background
+from ops.soak.background import Server
 
 #: The events that the shop's endpoint wants: most of them, and none of payments.
 WANTED = ("order.*", "hold.*", "stock.*")
@@ -26,7 +26,7 @@ PATIENT = 2
 TIMEOUT, REFRESH = 2.0, 1.0
 
 
-class Hooks(Background):
+class Hooks(Server):
     """Takes calls that the shop has signed. `taken` counts them by the id of their event.
 
     While it is `ill` it fails some, or lets them hang. `violations` has what nobody should send.

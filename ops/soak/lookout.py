@@ -1,11 +1,9 @@
 """Looking on while a shop is under faults, and waiting until it has come to rest."""
 
-import threading
 import time
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, suppress
-from types import TracebackType
-from typing import Any, Self
+from contextlib import suppress
+from typing import Any
 
 import pika
 from pymongo.errors import PyMongoError
@@ -16,39 +14,23 @@ from domain.inventory.rules import HELD
 from domain.jobs.models import JOBS
 from domain.jobs.rules import FINAL
 from ops.books import Store, below_zero
+from ops.soak.background import Repeated
 
 #: Seconds between two looks.
 LOOK = 0.5
 
 
-class Lookout(AbstractContextManager["Lookout"]):
+class Lookout(Repeated):
     """Looks at the stock again and again while it is open: `seen` has what was ever below zero."""
 
     def __init__(self, database: Store) -> None:
+        super().__init__(every=LOOK)
         self.seen: list[str] = []
         self._database = database
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> Self:
-        """Begins."""
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Ends."""
-        self._stop.set()
-        self._thread.join()
 
     def _look(self) -> None:
-        while not self._stop.wait(LOOK):
-            with suppress(PyMongoError):  # it is away at times: that is the point
-                self.seen += below_zero(self._database)
+        with suppress(PyMongoError):  # it is away at times: that is the point
+            self.seen += [line for line in below_zero(self._database) if line not in self.seen]
 
 
 def leftovers(database: Store) -> list[str]:

@@ -1,16 +1,12 @@
 """Memory over time: sampled beside the load, and judged at the end."""
 
 import statistics
-import threading
-import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ops.bench import watch
 from ops.fleet import Member
+from ops.soak.background import Repeated
 
 #: Seconds between two samples.
 EVERY = 2.0
@@ -18,48 +14,27 @@ EVERY = 2.0
 MOST, GROWTH = 150.0, 10.0
 
 
-@dataclass(slots=True)
-class Memory(AbstractContextManager["Memory"]):
+class Memory(Repeated):
     """Samples the resident memory of processes while it is open."""
 
-    members: Sequence[Member]
-    #: (seconds since the start, MB) by process.
-    samples: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
-
-    def __enter__(self) -> Self:
-        """Begins."""
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Ends."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+    def __init__(self, members: Sequence[Member]) -> None:
+        super().__init__(every=EVERY)
+        self._members = members
+        #: MB, by process.
+        self._samples: dict[str, list[float]] = {}
 
     def verdict(self) -> tuple[dict[str, Any], list[str]]:
         """First, middle, last and highest of each process, and what is wrong with them."""
         told, wrong = {}, []
-        for name, samples in self.samples.items():
-            told[name] = summary = summarise([mb for _, mb in samples])
+        for name, samples in self._samples.items():
+            told[name] = summary = summarise(samples)
             wrong += [f"{name}: {problem}" for problem in problems(summary)]
         return told, wrong
 
-    def _sample(self) -> None:
-        began = time.monotonic()
-        while not self._stop.wait(EVERY):
-            for member in self.members:
-                for mb in watch.rss_mb([member.pid]):
-                    at = round(time.monotonic() - began, 1)
-                    self.samples.setdefault(member.name, []).append((at, mb))
+    def _look(self) -> None:
+        for member in self._members:
+            for mb in watch.rss_mb([member.pid]):
+                self._samples.setdefault(member.name, []).append(mb)
 
 
 def summarise(values: Sequence[float]) -> dict[str, float]:

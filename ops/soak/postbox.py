@@ -16,13 +16,13 @@ from domain.notifications.commands import SendMail
 from domain.notifications.letters import WRITTEN
 from ops.books import Store
 from ops.servers.ports import LOOPBACK
-from ops.soak.background import Background
+from ops.soak.background import Server
 
 #: The domain of whom letters are from.
 DOMAIN = "soak.example"
 
 
-class Postbox(Background):
+class Postbox(Server):
     """`letters` counts them by the id of their event."""
 
     def __init__(self) -> None:

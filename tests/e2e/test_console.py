@@ -293,6 +293,10 @@ async def test_many_dead_jobs_are_tried_and_discarded_and_the_keyboard_is_enough
     dialog = page.get_by_role("dialog")
     await expect(dialog.get_by_text("3 jobs would be taken")).to_be_visible()
     await expect(dialog.get_by_label("Why")).to_be_focused()
+    await page.emulate_media(color_scheme="dark")
+    await expect(page.locator("body.body--dark")).to_be_visible()
+    assert not await _axe(page, only="color-contrast"), "dark"
+    await page.emulate_media(color_scheme="light")
     for _ in range(6):
         await page.keyboard.press("Tab")
         assert await page.evaluate("!document.querySelector('.content').contains(document.activeElement)")

@@ -172,9 +172,11 @@ async def test_listeners_hear_what_the_account_can_read_later(town: Town):
         await ada.pay(order["id"])
         await ada.order({sku: 9})
         async with asyncio.timeout(10):
-            heard = [event_of(await anext(told)) for _ in range(3)]
-    assert [each["type"] for each in heard] == ["order.reserved", "order.paid", "order.rejected"]
-    assert [each["seq"] for each in heard] == [1, 2, 3]
+            heard = [event_of(await anext(told)) for _ in range(4)]
+    assert [each["type"] for each in heard] == [
+        "order.reserved", "order.paid", "payment.captured", "order.rejected",
+    ]  # fmt: skip
+    assert [each["seq"] for each in heard] == [1, 2, 3, 4]
     assert await ada.events() == heard
 
 
@@ -233,7 +235,9 @@ async def test_with_two_schedulers_each_hold_ends_once(hasty: Town):
     assert await hasty.levels(sku) == (30, 0)
     told = Counter((each["type"], each["subject"]) for each in await ada.events())
     assert told == Counter(
-        (kind, order["id"]) for order in orders for kind in ("order.reserved", "order.expired")
+        (kind, order["id"])
+        for order in orders
+        for kind in ("order.reserved", "hold.expired", "order.expired")
     )
 
 

@@ -1,7 +1,6 @@
 """Credentials over several processes: refused at once when they end, and in bounded time whatever fails."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -10,22 +9,14 @@ from domain.accounts.models import SESSIONS
 from domain.accounts.rules import CUSTOMER_SCOPES, SCOPES, Principal
 from domain.accounts.service import Accounts
 from domain.accounts.standing import CACHED, MARKED, session_name
-from domain.bootstrap import Services, open_services
+from domain.bootstrap import Services
 from domain.errors import Forbidden, Invalid, KeyNotRotatable, NotFound, TooManyKeys, Unauthenticated
-from ops.environment import settings_of
-from ops.stack import Stack
-from tests.conftest import MovableClock, environment_on
+from tests.conftest import MovableClock
 from tests.factories import eventually
 from tests.fakes import FakeCache, FakePubSub
 from tests.people import PASSWORD, PHONE, accounts_of, somebody
 
 OPS = Principal("ops", "ops", SCOPES)
-
-
-@pytest.fixture(scope="module")
-async def shared(stack: Stack) -> AsyncIterator[Services]:
-    async with open_services(settings_of(environment_on(stack))) as services:
-        yield services
 
 
 async def refused(accounts: Accounts, credential: str) -> bool:

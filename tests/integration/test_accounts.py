@@ -4,7 +4,6 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +18,7 @@ from domain.accounts.models import SIGNING_KEYS, Account, SigningKey
 from domain.accounts.rules import CUSTOMER_SCOPES, ROLE_SCOPES, SCOPES, Principal
 from domain.accounts.service import Accounts
 from domain.accounts.sessions import Device
-from domain.bootstrap import Services, open_services
+from domain.bootstrap import Services
 from domain.errors import (
     EmailTaken,
     Forbidden,
@@ -34,25 +33,11 @@ from domain.errors import (
 )
 from domain.settings import Auth
 from domain.values import new_id, utcnow
-from ops.environment import settings_of
-from ops.stack import Stack
-from tests.conftest import MovableClock, environment_on
+from tests.conftest import MovableClock
 from tests.factories import eventually
 from tests.people import LAPTOP, PASSWORD, PHONE, accounts_of, somebody
 
 OPS = Principal("ops", "ops", SCOPES)
-
-
-@pytest.fixture(scope="module")
-async def shared(stack: Stack) -> AsyncIterator[Services]:
-    async with open_services(settings_of(environment_on(stack))) as services:
-        yield services
-
-
-@pytest.fixture
-async def accounts(shared: Services, clock: MovableClock) -> AsyncIterator[Accounts]:
-    async with accounts_of(shared, clock=clock, listening=False) as accounts:
-        yield accounts
 
 
 @pytest.fixture

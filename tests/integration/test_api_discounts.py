@@ -354,6 +354,7 @@ async def test_what_is_not_there_is_404(staff: User):
 async def test_the_requests_of_the_page_are_answered_as_it_says(api: Api, staff: User):
     page = (ROOT / "docs/discounts.md").read_text(encoding="utf-8").partition("## Over HTTP")[2]
     found = FENCE.findall(page)
+    assert len(found) == 2 * page.count("curl -") > 10
     await api.shop.stock(**{"CHAI-1": 10})
     customer = api.user()
     await priced(api)

@@ -33,12 +33,6 @@ SECURITY = {
 
 
 @pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
-    async with open_api(settings) as api:
-        yield api
-
-
-@pytest.fixture
 def user(api: Api) -> User:
     return api.user("orders:price")
 

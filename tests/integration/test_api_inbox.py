@@ -1,7 +1,6 @@
 """Inbox and preferences over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,15 +9,8 @@ from api.cursors import encode
 from domain.events.models import EVENTS
 from domain.notifications import inbox as inboxes
 from domain.notifications.preferences import UNWRITTEN
-from domain.settings import Settings
-from tests.api import Api, User, open_api
+from tests.api import Api, User
 from tests.happenings import happen, held, paid
-
-
-@pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
-    async with open_api(settings) as api:
-        yield api
 
 
 async def seqs(user: User, **params: Any) -> list[int]:

@@ -1,11 +1,8 @@
 """Products and stock over HTTP."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
-from domain.settings import Settings
-from tests.api import Api, User, open_api
+from tests.api import Api, User
 
 CHAI = {
     "sku": "CHAI",
@@ -14,12 +11,6 @@ CHAI = {
     "category": "Beverages",
 }
 STOCK = "/v1/inventory/CHAI/adjustments"
-
-
-@pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
-    async with open_api(settings) as api:
-        yield api
 
 
 @pytest.fixture

@@ -1,21 +1,13 @@
 """Jobs and reservations over HTTP."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
 from domain.jobs.models import JOBS
-from domain.settings import Settings
-from tests.api import ORDER, Api, open_api
+from tests.api import ORDER, Api
 
 RESERVE = {"items": [{"sku": "CHAI", "quantity": 2}]}
-
-
-@pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
-    async with open_api(settings) as api:
-        yield api
 
 
 async def test_a_job_is_shown_to_its_owner_and_to_ops(api: Api):

@@ -1,23 +1,15 @@
 """Media over HTTP: announced, sent to the store, completed, shown, linked, attached, deleted, restored."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from domain.settings import Settings
 from domain.values import new_id
-from tests.api import Api, User, open_api
+from tests.api import Api, User
 from tests.media import JPEG, Studio, fetch, picture, post
-
-
-@pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
-    async with open_api(settings) as api:
-        yield api
 
 
 @pytest.fixture

@@ -1,21 +1,13 @@
 """Orders over HTTP: what is accepted, what is refused, and what a retry does."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from domain.settings import Settings
-from tests.api import ORDER, Api, open_api
+from tests.api import ORDER, Api
 
 ITEM = {"sku": "CHAI", "quantity": 2}
-
-
-@pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
-    async with open_api(settings) as api:
-        yield api
 
 
 def order(*items: Any, **more: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The autoscaler's hold on its processes, with processes that do nothing; and how the command is used."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 from typer.testing import CliRunner
 
+from domain.control.processes import Seen
 from domain.jobs.pool_reports import Backlog, PoolReport, Windows, report
 from domain.jobs.pool_rules import Flow
 from domain.lifeline import lifeline
@@ -29,8 +31,9 @@ class Pools:
     """Says what the test wants it to."""
 
     def __init__(self) -> None:
+        #: None while the store is away.
         self.recommended: int | None = 1
-        self.workers = 0
+        self.paused = False
 
     async def look_at(self, pool: str) -> PoolReport:
         if self.recommended is None:
@@ -38,12 +41,46 @@ class Pools:
         nothing = Flow(seconds=60)
         found = report(
             pool,
-            Backlog(ready=9, in_ledger=0, oldest=0, workers=self.workers),
+            Backlog(ready=9, in_ledger=0, oldest=0, workers=0, paused=self.paused),
             Windows(nothing, nothing, nothing, nothing),
             target=Settings().pools.target_wait,
             largest_batch=1,
         )
-        return replace(found, recommended=self.recommended)
+        return replace(found, recommended=found.recommended if self.paused else self.recommended)
+
+
+class Processes:
+    """Workers of the pool, as they told of themselves."""
+
+    def __init__(self) -> None:
+        self.drained: set[int] = set()
+        self.elsewhere = 0
+
+    async def find(self) -> list[Seen]:
+        worker = {"role": "worker", "pools": ["media"]}
+        ours = worker | {"host": socket.gethostname(), "drain": {"by": "ops"}}
+        other = worker | {"host": "elsewhere", "pid": 1, "drain": None}
+        mine = [Seen(ours | {"pid": pid}, "drained") for pid in self.drained]
+        return [*mine, *[Seen(other, "working")] * self.elsewhere]
+
+
+def autoscaler(
+    told: list[Change],
+    *,
+    pools: Pools | None = None,
+    processes: Processes | None = None,
+    most: int = 3,
+    command: tuple[str, ...] = OBEYS,
+) -> Autoscaler:
+    return Autoscaler(
+        pools or Pools(),  # type: ignore[arg-type]
+        processes or Processes(),  # type: ignore[arg-type]
+        [Steering(Bounds("media", 1, most), grow_pause=0, shrink_after=0.05)],
+        every=0.02,
+        stop_within=5,
+        tell=told.append,
+        command=command,
+    )
 
 
 @pytest.fixture
@@ -119,15 +156,7 @@ async def test_one_that_cannot_be_started_is_said_and_tried_again_after_a_pause_
 
 async def test_it_goes_on_while_no_worker_can_be_started():
     stop, told = asyncio.Event(), list[Change]()
-    scaler = Autoscaler(
-        Pools(),  # type: ignore[arg-type]
-        [Steering(Bounds("media", 1, 3))],
-        every=0.02,
-        stop_within=5,
-        tell=told.append,
-        command=("/nowhere/python",),
-    )
-    running = asyncio.create_task(scaler.run(stop))
+    running = asyncio.create_task(autoscaler(told, command=("/nowhere/python",)).run(stop))
     await eventually(lambda: bool(told))
     await asyncio.sleep(0.1)
     stop.set()
@@ -138,18 +167,8 @@ async def test_it_goes_on_while_no_worker_can_be_started():
 
 
 async def test_it_follows_the_pool_and_ends_all_when_it_is_told_to():
-    pools, stop = Pools(), asyncio.Event()
-    told: list[Change] = []
-    steering = Steering(Bounds("media", 1, 3), grow_pause=0, shrink_after=0.05)
-    scaler = Autoscaler(
-        pools,  # type: ignore[arg-type]
-        [steering],
-        every=0.02,
-        stop_within=5,
-        tell=told.append,
-        command=OBEYS,
-    )
-    running = asyncio.create_task(scaler.run(stop))
+    pools, stop, told = Pools(), asyncio.Event(), list[Change]()
+    running = asyncio.create_task(autoscaler(told, pools=pools).run(stop))
     pools.recommended = 3
     await eventually(lambda: [each.after for each in told] == [1, 2, 3])
     assert {each.before for each in told} == {0, 1, 2}
@@ -162,7 +181,63 @@ async def test_it_follows_the_pool_and_ends_all_when_it_is_told_to():
     stop.set()
     await running
     assert time.monotonic() - began < 5
-    assert [each for each in psutil.Process().children() if each.name() == "sleep"] == []
+    assert children() == set()
+
+
+async def test_a_paused_pool_is_not_grown_and_why_is_said_once():
+    pools, stop, told = Pools(), asyncio.Event(), list[Change]()
+    pools.paused, pools.recommended = True, 3
+    running = asyncio.create_task(autoscaler(told, pools=pools).run(stop))
+    await eventually(lambda: len(told) == 2)
+    await asyncio.sleep(0.1)
+    # The fewest are there all the same.
+    assert len(children()) == 1
+    held = "`media` is paused, with 9 jobs waiting: more workers would not help"
+    assert [each.why for each in told].count(held) == 1
+    assert len(told) == 2
+    pools.paused = False
+    await eventually(lambda: told[-1].after == 3)
+    stop.set()
+    await running
+
+
+async def test_one_that_is_drained_leaves_its_place_to_another_and_is_not_stopped():
+    processes, stop, told = Processes(), asyncio.Event(), list[Change]()
+    running = asyncio.create_task(autoscaler(told, processes=processes, most=1).run(stop))
+    await eventually(lambda: len(children()) == 1)
+    first = children()
+    processes.drained = set(first)
+    await eventually(lambda: len(children()) == 2)
+    await asyncio.sleep(0.1)
+    assert first < children()
+    # Undrained, it works again, and one is too many: the younger goes.
+    processes.drained = set()
+    await eventually(lambda: children() == first)
+    processes.drained = set(first)
+    await eventually(lambda: len(children()) == 2)
+    stop.set()
+    await running
+    assert children() == set()
+
+
+async def test_workers_elsewhere_that_take_jobs_are_counted_one_by_one():
+    pools, processes, stop, told = Pools(), Processes(), asyncio.Event(), list[Change]()
+    pools.recommended, processes.elsewhere = 4, 2
+    running = asyncio.create_task(autoscaler(told, pools=pools, processes=processes).run(stop))
+    await eventually(lambda: len(children()) == 2)
+    await asyncio.sleep(0.1)
+    assert [each.after for each in told] == [1, 2]
+    stop.set()
+    await running
+
+
+def children() -> set[int]:
+    """The workers that do nothing."""
+    return {
+        each.pid
+        for each in psutil.Process().children()
+        if each.name() == "sleep" and each.status() != psutil.STATUS_ZOMBIE
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`stockyard backup`: what is taken is of one moment, whole, and put back as it was, or not at all."""
 
 import asyncio
+import errno
 import gzip
 import json
 import shutil
@@ -20,7 +21,7 @@ from domain.orders.models import ORDERS
 from domain.settings import Settings
 from domain.values import new_id
 from ops import books
-from ops.backup import BackupError, create, restore, taken
+from ops.backup import BackupError, create, restore, run, taken
 from ops.backup.documents import documents_of, moment, opened
 from ops.backup.objects import Objects
 from ops.cli.main import app
@@ -187,11 +188,19 @@ def test_a_backup_and_a_restore_that_break_off_say_so(
     def away(*_: object) -> None:
         raise EndpointConnectionError(endpoint_url="http://s3")
 
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     with monkeypatch.context() as patched:
         patched.setattr(Objects, "listing", away)
         with pytest.raises(BackupError, match="http://s3"):
             create(here, tmp_path, say=quiet)
     assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "write_manifest", full)
+        with pytest.raises(BackupError, match="No space left"):
+            create(here, tmp_path, say=quiet)
+    assert [path.name for path in tmp_path.iterdir()] == ["objects"]
     create(here, tmp_path, say=quiet)
     there = elsewhere()
     for step, said in (("prepare", r"http://s3\"$"), ("load", "has a part of the backup by now: empty it")):

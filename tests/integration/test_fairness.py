@@ -2,20 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from itertools import groupby
+from typing import Any
 
 import pytest
 from pymongo.errors import AutoReconnect
 
 from domain.bootstrap import Services
-from domain.changes import Changes
+from domain.changes import Changes, Database, Doc
 from domain.errors import IdempotencyKeyReused
 from domain.jobs import feeding
 from domain.jobs.fair_rules import turn_of, waits_for_turn
 from domain.jobs.feeding import Feeder
+from domain.jobs.models import JOBS
 from domain.orders.commands import PayOrder
-from domain.ports import QueueDepth
 from domain.settings import Settings
+from domain.values import utcnow
 from tests.api import ORDER, Api, User, open_api
 from tests.conftest import MovableClock
 from tests.factories import Shop, eventually
@@ -23,13 +26,6 @@ from tests.fakes import FakeJobQueue
 
 #: Small, so that floods are.
 SHARE, QUANTUM = 4, 4
-
-
-class Broker(FakeJobQueue):
-    """Says how much waits."""
-
-    async def depth(self, pool: str) -> QueueDepth | None:
-        return None if self.away else QueueDepth(ready=len(self.waiting.get(pool, ())), consumers=1)
 
 
 @pytest.fixture
@@ -45,12 +41,12 @@ def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def broker() -> Broker:
-    return Broker()
+def broker() -> FakeJobQueue:
+    return FakeJobQueue(consumers=1)
 
 
 @pytest.fixture
-def office(rewire: Callable[..., Services], broker: Broker) -> Services:
+def office(rewire: Callable[..., Services], broker: FakeJobQueue) -> Services:
     return rewire(queue=broker)
 
 
@@ -61,7 +57,7 @@ async def shop(office: Services) -> Shop:
     return shop
 
 
-def taken(broker: Broker) -> list[str]:
+def taken(broker: FakeJobQueue) -> list[str]:
     return [message.job_id for message in broker.take("orders")]
 
 
@@ -75,7 +71,7 @@ async def owners(shop: Shop, job_ids: list[str]) -> list[str]:
     return [str(job["owner"]) for job in await asyncio.gather(*map(shop.job, job_ids))]
 
 
-async def fed(office: Services, broker: Broker, *, rounds: int = 12) -> list[str]:
+async def fed(office: Services, broker: FakeJobQueue, *, rounds: int = 12) -> list[str]:
     """What the feeder sends while somebody takes all of it at once."""
     found: list[str] = []
     for _ in range(rounds):
@@ -86,7 +82,7 @@ async def fed(office: Services, broker: Broker, *, rounds: int = 12) -> list[str
 
 
 async def test_what_passes_an_accounts_share_waits_in_the_ledger_and_others_are_sent_at_once(
-    office: Services, shop: Shop, broker: Broker
+    office: Services, shop: Shop, broker: FakeJobQueue
 ):
     flood = await orders(shop, "ada", 10)
     assert taken(broker) == flood[:SHARE]
@@ -101,7 +97,7 @@ async def test_what_passes_an_accounts_share_waits_in_the_ledger_and_others_are_
 
 
 async def test_jobs_that_wait_are_sent_by_turns_of_their_accounts(
-    office: Services, shop: Shop, broker: Broker
+    office: Services, shop: Shop, broker: FakeJobQueue
 ):
     flood = await orders(shop, "ada", SHARE + 3 * QUANTUM)
     late = await orders(shop, "bob", SHARE + QUANTUM)
@@ -115,7 +111,7 @@ async def test_jobs_that_wait_are_sent_by_turns_of_their_accounts(
     assert [job_id for job_id in order if job_id in flood] == flood[SHARE:]
 
 
-async def test_the_queue_is_kept_short(office: Services, shop: Shop, broker: Broker):
+async def test_the_queue_is_kept_short(office: Services, shop: Shop, broker: FakeJobQueue):
     await orders(shop, "ada", 100)
     taken(broker)
     sent = [await office.feeder.feed() for _ in range(4)]
@@ -127,7 +123,7 @@ async def test_the_queue_is_kept_short(office: Services, shop: Shop, broker: Bro
 
 
 async def test_one_look_sends_no_more_than_it_may(
-    office: Services, shop: Shop, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    office: Services, shop: Shop, broker: FakeJobQueue, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(feeding, "AT_ONCE", 5)
     await orders(shop, "ada", SHARE + 12)
@@ -135,7 +131,7 @@ async def test_one_look_sends_no_more_than_it_may(
     assert [await office.feeder.feed() for _ in range(4)] == [5, 5, 2, 0]
 
 
-async def test_every_job_that_waited_runs_once(office: Services, shop: Shop, broker: Broker):
+async def test_every_job_that_waited_runs_once(office: Services, shop: Shop, broker: FakeJobQueue):
     flood = await orders(shop, "ada", 30)
     everything = taken(broker) + await fed(office, broker)
     assert sorted(everything) == sorted(flood)
@@ -145,7 +141,7 @@ async def test_every_job_that_waited_runs_once(office: Services, shop: Shop, bro
 
 
 async def test_two_feeders_send_what_waits_and_nothing_is_done_twice(
-    office: Services, rewire: Callable[..., Services], shop: Shop, broker: Broker
+    office: Services, rewire: Callable[..., Services], shop: Shop, broker: FakeJobQueue
 ):
     flood = await orders(shop, "ada", 30)
     found = taken(broker)
@@ -159,7 +155,7 @@ async def test_two_feeders_send_what_waits_and_nothing_is_done_twice(
 
 
 async def test_a_feeder_that_died_is_followed_by_one_that_goes_on(
-    office: Services, rewire: Callable[..., Services], shop: Shop, broker: Broker
+    office: Services, rewire: Callable[..., Services], shop: Shop, broker: FakeJobQueue
 ):
     flood = await orders(shop, "ada", 50)
     found = taken(broker)
@@ -170,7 +166,7 @@ async def test_a_feeder_that_died_is_followed_by_one_that_goes_on(
 
 
 async def test_while_an_account_waits_its_new_jobs_do_not_overtake(
-    office: Services, shop: Shop, broker: Broker
+    office: Services, shop: Shop, broker: FakeJobQueue
 ):
     flood = await orders(shop, "ada", SHARE + 2)
     await asyncio.gather(*map(shop.work, taken(broker)))
@@ -179,26 +175,28 @@ async def test_while_an_account_waits_its_new_jobs_do_not_overtake(
     assert await fed(office, broker) == [*flood[SHARE:], new]
 
 
-async def test_an_account_whose_jobs_have_ended_is_free_again(office: Services, shop: Shop, broker: Broker):
+async def test_an_account_whose_jobs_have_ended_is_free_again(
+    office: Services, shop: Shop, broker: FakeJobQueue
+):
     await orders(shop, "ada", SHARE + 2)
     await asyncio.gather(*map(shop.work, taken(broker) + await fed(office, broker)))
     again = await orders(shop, "ada", SHARE)
     assert taken(broker) == again
 
 
-async def test_a_repeated_request_takes_no_share(shop: Shop, broker: Broker):
+async def test_a_repeated_request_takes_no_share(shop: Shop, broker: FakeJobQueue):
     for _ in range(3 * SHARE):
         await shop.submit(owner="ada", key="one", A=1)
     again = await orders(shop, "ada", SHARE - 1)
     assert len(taken(broker)) == 1 + len(again)
 
 
-async def test_what_the_platform_gives_itself_never_waits(office: Services, shop: Shop, broker: Broker):
+async def test_what_the_platform_gives_itself_never_waits(office: Services, shop: Shop, broker: FakeJobQueue):
     sent = await orders(shop, "system", 3 * SHARE)
     assert taken(broker) == sent
 
 
-async def test_a_gap_of_cancelled_jobs_stops_nobody(office: Services, shop: Shop, broker: Broker):
+async def test_a_gap_of_cancelled_jobs_stops_nobody(office: Services, shop: Shop, broker: FakeJobQueue):
     flood = await orders(shop, "ada", SHARE + 6 * QUANTUM)
     found = taken(broker)
     gap = flood[SHARE : SHARE + 5 * QUANTUM]
@@ -208,8 +206,45 @@ async def test_a_gap_of_cancelled_jobs_stops_nobody(office: Services, shop: Shop
     assert found == flood[:SHARE] + flood[SHARE + 5 * QUANTUM :]
 
 
+class Asked:
+    """The store, and what it is asked for in the ledger."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.queries: list[Doc] = []
+
+    def __getitem__(self, name: str) -> Any:
+        return self if name == JOBS else self._database[name]
+
+    def find(self, query: Doc, *more: Any) -> Any:
+        self.queries.append(query)
+        return self._database[JOBS].find(query, *more)
+
+    def find_one(self, query: Doc, *more: Any) -> Any:
+        self.queries.append(query)
+        return self._database[JOBS].find_one(query, *more)
+
+
+async def test_a_look_asks_for_single_turns_whatever_else_waits(
+    office: Services, shop: Shop, broker: FakeJobQueue
+):
+    await orders(shop, "ada", SHARE + 5 * QUANTUM)
+    gap = Changes.of("jobs", {"dispatched_at": None}, {"$set": {"state": "cancelled"}})
+    await gap.commit(office.database)
+    asked = Asked(office.database)
+    feeder = Feeder(
+        database=asked,  # type: ignore[arg-type]
+        queue=broker,
+        dispatcher=office.jobs._dispatcher,
+        settings=office.settings.jobs,
+        clock=utcnow,
+    )
+    assert await feeder.feed() == 0
+    assert {type(query["not_before"]) for query in asked.queries} == {datetime}
+
+
 async def test_a_job_that_is_given_a_turn_a_moment_after_it_was_passed_is_sent(
-    office: Services, shop: Shop, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    office: Services, shop: Shop, broker: FakeJobQueue, monkeypatch: pytest.MonkeyPatch
 ):
     flood = await orders(shop, "ada", SHARE + 4 * QUANTUM)
     await fed(office, broker)
@@ -223,7 +258,7 @@ async def test_a_job_that_is_given_a_turn_a_moment_after_it_was_passed_is_sent(
 
 
 async def test_a_job_whose_turn_was_passed_long_ago_is_sent_while_others_still_wait(
-    office: Services, shop: Shop, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    office: Services, shop: Shop, broker: FakeJobQueue, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(feeding, "next_room", lambda _room, **_: 2 * QUANTUM)
     await orders(shop, "ada", SHARE + 20 * QUANTUM)
@@ -239,7 +274,7 @@ async def test_a_job_whose_turn_was_passed_long_ago_is_sent_while_others_still_w
 
 
 async def test_payments_do_not_stand_behind_their_accounts_own_orders(
-    office: Services, shop: Shop, broker: Broker
+    office: Services, shop: Shop, broker: FakeJobQueue
 ):
     first, *_ = await orders(shop, "ada", SHARE + 3 * QUANTUM)
     taken(broker)
@@ -252,7 +287,7 @@ async def test_payments_do_not_stand_behind_their_accounts_own_orders(
 
 
 async def test_what_is_refused_takes_no_share(
-    office: Services, shop: Shop, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    office: Services, shop: Shop, broker: FakeJobQueue, monkeypatch: pytest.MonkeyPatch
 ):
     await shop.submit(owner="ada", key="one", A=1)
     for _ in range(SHARE):
@@ -273,7 +308,7 @@ async def test_what_is_refused_takes_no_share(
 
 
 async def test_while_the_broker_is_away_what_waits_stays_where_it_is(
-    office: Services, shop: Shop, broker: Broker
+    office: Services, shop: Shop, broker: FakeJobQueue
 ):
     flood = await orders(shop, "ada", SHARE + 5)
     found = taken(broker)
@@ -285,7 +320,7 @@ async def test_while_the_broker_is_away_what_waits_stays_where_it_is(
 
 
 async def test_a_queue_that_does_not_exist_is_made_by_a_first_message(
-    office: Services, shop: Shop, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    office: Services, shop: Shop, broker: FakeJobQueue, monkeypatch: pytest.MonkeyPatch
 ):
     flood = await orders(shop, "ada", SHARE + 3)
     taken(broker)
@@ -299,7 +334,7 @@ async def test_a_queue_that_does_not_exist_is_made_by_a_first_message(
 
 
 async def test_what_died_between_the_note_and_the_message_is_found_as_a_lost_one(
-    office: Services, shop: Shop, broker: Broker, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ):
     await orders(shop, "ada", SHARE + 1)
     await asyncio.gather(*map(shop.work, taken(broker)))

@@ -59,8 +59,24 @@ async def test_a_hold_expires_at_its_second_and_not_before(shop: Shop, still: Mo
     assert await shop.services.orders.expire(ids) == {"expired": 0}
     assert await state(shop, order["id"]) == "expired"
     assert (await shop.levels("A"), await shop.levels("B")) == ((10, 0), (10, 0))
-    events = [event["type"] for event in await shop.services.events.after("ada", 0, limit=10)]
-    assert sorted(events) == ["hold.expired", "hold.held", "order.expired", "order.reserved"]
+    events = await shop.services.events.after("ada", 0, limit=10)
+    assert Counter(event["type"] for event in events) == {
+        "order.reserved": 1, "hold.held": 1, "hold.expired": 2, "order.expired": 1,
+    }  # fmt: skip
+    # Of an order's hold it is told, too, before its order, and the inbox shows it once.
+    told = {each["subject"]: each["data"] for each in events if each["type"] == "hold.expired"}
+    assert told == {
+        order["id"]: {"reservation_id": order["id"], "cause": "expired", "order_id": order["id"]},
+        reservation: {"reservation_id": reservation, "cause": "expired"},
+    }
+    of_order = [each["type"] for each in events if order["id"] in str(each["data"])]
+    assert of_order == ["order.reserved", "hold.expired", "order.expired"]
+    entries, _ = await shop.services.inbox.page("ada", before=None, limit=10)
+    shown = [(entry.event["type"], entry.event["subject"]) for entry in entries]
+    assert sorted(shown) == sorted(
+        [("order.reserved", order["id"]), ("order.expired", order["id"]), ("hold.expired", reservation)]
+    )
+    assert (await shop.services.inbox.unread("ada")).count == 3
     await shop.check_books()
 
 
@@ -110,7 +126,8 @@ async def test_a_hold_ends_once_however_many_end_it(shop: Shop, other: Shop, sti
         *(each.services.orders.expire(ids[n:] + ids[:n]) for n in range(4) for each in (shop, other))
     )
     assert sum(answer["expired"] for answer in answers) == 8
-    assert await shop.services.events.last("ada") == 16
+    # Each was reserved, its hold expired, and so did it.
+    assert await shop.services.events.last("ada") == 24
     assert (await shop.levels("A"), await shop.levels("B")) == ((10, 0), (10, 0))
     await shop.check_books()
 

@@ -14,47 +14,20 @@ from domain.bootstrap import Services
 from domain.errors import (
     Conflict,
     IdempotencyKeyReused,
-    JobFinished,
-    JobNotReplayable,
-    JobRunning,
     NotFound,
     OutOfStock,
     TryAgain,
 )
 from domain.inventory.commands import Item, Release, Reserve
-from domain.jobs import relay, running
-from domain.jobs.models import PROGRESS_MARKS, Claimed
+from domain.jobs import claims, relay
+from domain.jobs.models import Claimed
 from domain.jobs.service import JobQuery
 from domain.settings import Jobs as JobSettings
-from domain.values import new_id
 from tests.conftest import MovableClock
 from tests.factories import Shop, eventually
+from tests.ledger import RELEASE, claimed, left_open, state_of, submitted
 from workers.handles import run_job
 from workers.kinds import HANDLED
-
-RELEASE = Release(reservation_id="r")
-
-
-async def submitted(services: Services, *, owner: str = "ada", key: str | None = None) -> str:
-    """A job of a kind that is claimed one by one."""
-    return (await services.jobs.submit(RELEASE, owner=owner, key=key or new_id())).job_id
-
-
-async def claimed(services: Services, job_id: str) -> Claimed:
-    job = await services.runs.claim(job_id, kind=RELEASE.kind)
-    assert job is not None
-    return job
-
-
-async def left_open(services: Services) -> list[str]:
-    """The jobs that the sweep has passed and will look at again."""
-    mark = await services.database[PROGRESS_MARKS].find_one({"_id": "compact"})
-    return list(mark["open"]) if mark else []
-
-
-async def state_of(services: Services, job_id: str) -> str:
-    return str((await services.jobs.get(job_id, owner=None))["state"])
-
 
 # -- accepting --
 
@@ -138,30 +111,30 @@ async def test_jobs_are_found_by_owner_state_kind_and_age_newest_first(
 async def test_a_job_is_claimed_once_however_many_try(services: Services, rewire):
     ids = [await submitted(services) for _ in range(5)]
     both = [services, rewire()]
-    claims = await asyncio.gather(
+    answers = await asyncio.gather(
         *(each.runs.claim(job_id, kind=RELEASE.kind) for _ in range(10) for job_id in ids for each in both)
     )
-    assert Counter(job.id for job in claims if job is not None) == dict.fromkeys(ids, 1)
+    assert Counter(job.id for job in answers if job is not None) == dict.fromkeys(ids, 1)
 
 
 async def test_a_claim_whose_answer_never_came_is_let_go_and_counts_as_no_run(
     services: Services, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ):
     job_id = await submitted(services)
-    taken = running.JobRuns._taken
+    taken = claims.Claims._taken
 
     async def lost(*_: object) -> dict[str, Claimed]:
         # The claim is written. The store is away for longer than a claim waits, and is asked once more then.
         clock.move(seconds=services.settings.jobs.lease.total_seconds() / 2)
-        monkeypatch.setattr(running.JobRuns, "_taken", lost_again)
+        monkeypatch.setattr(claims.Claims, "_taken", lost_again)
         raise AutoReconnect
 
     async def lost_again(*_: object) -> dict[str, Claimed]:
-        monkeypatch.setattr(running.JobRuns, "_taken", taken)
+        monkeypatch.setattr(claims.Claims, "_taken", taken)
         raise AutoReconnect
 
-    monkeypatch.setattr(running.JobRuns, "_taken", lost)
-    monkeypatch.setattr(running, "ASK_AGAIN", 0.05)
+    monkeypatch.setattr(claims.Claims, "_taken", lost)
+    monkeypatch.setattr(claims, "ASK_AGAIN", 0.05)
     with pytest.raises(AutoReconnect):
         await services.runs.claim(job_id, kind=RELEASE.kind)
     assert await state_of(services, job_id) == "running"
@@ -318,145 +291,6 @@ async def test_a_batched_job_that_fails_is_postponed_and_ends_dead(services: Ser
     assert (job["state"], job["error"]["fault"]) == ("dead", "RuntimeError: the last")
     await services.order_placing.settle(job_id)
     assert await shop.levels("A") == (1, 0)
-
-
-# -- cancelling and replaying --
-
-
-async def test_a_queued_job_can_be_cancelled_and_twice_is_as_once(services: Services):
-    job_id = await submitted(services)
-    for _ in range(2):
-        job = await services.jobs.cancel(job_id, owner="ada", by="ada")
-        assert (job["state"], len(job["history"])) == ("cancelled", 2)
-    assert await services.runs.claim(job_id, kind=RELEASE.kind) is None
-    with pytest.raises(NotFound):
-        await services.jobs.cancel(job_id, owner="bob", by="bob")
-
-
-async def test_a_running_job_and_a_finished_one_cannot_be_cancelled(services: Services):
-    job = await claimed(services, await submitted(services))
-    with pytest.raises(JobRunning):
-        await services.jobs.cancel(job.id, owner="ada", by="ada")
-    await services.runs.succeed(job, None)
-    with pytest.raises(JobFinished):
-        await services.jobs.cancel(job.id, owner="ada", by="ada")
-    assert await state_of(services, job.id) == "succeeded"
-
-
-async def test_a_dead_job_can_be_cancelled(services: Services, shop: Shop):
-    job_id = await submitted(services)
-    for _ in range(services.settings.jobs.max_attempts):
-        await services.runs.retry(await claimed(services, job_id), RuntimeError("fault"))
-    assert await state_of(services, job_id) == "dead"
-    job = await services.jobs.cancel(job_id, owner=None, by="ops")
-    assert (job["state"], job["error"]["code"]) == ("cancelled", "internal")
-
-
-async def test_a_job_that_was_begun_and_waits_for_another_run_is_not_cancelled(services: Services):
-    job_id = await submitted(services)
-    await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
-    for owner in ("ada", None):
-        with pytest.raises(JobRunning):
-            await services.jobs.cancel(job_id, owner=owner, by="somebody")
-    assert await state_of(services, job_id) == "queued"
-
-
-async def test_a_dead_job_that_was_begun_is_cancelled_by_ops_alone(services: Services, clock: MovableClock):
-    job_id = await submitted(services)
-    await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
-    clock.move(hours=25)
-    await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
-    assert await state_of(services, job_id) == "dead"
-    with pytest.raises(JobRunning):
-        await services.jobs.cancel(job_id, owner="ada", by="ada")
-    assert (await services.jobs.cancel(job_id, owner=None, by="ops"))["state"] == "cancelled"
-
-
-async def test_a_dead_job_keeps_its_payload_and_can_be_replayed_however_late(
-    services: Services, clock: MovableClock
-):
-    job_id = await submitted(services)
-    await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
-    clock.move(hours=25)
-    await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
-    clock.move(hours=500)
-    assert await services.relay.compact() == 0
-    assert await left_open(services) == []
-    assert (await services.jobs.replay(job_id, by="ops"))["state"] == "queued"
-    # It is not given up at its first pause because it is old.
-    await services.runs.retry(await claimed(services, job_id), TryAgain("busy"), seconds=1)
-    assert await state_of(services, job_id) == "queued"
-
-
-async def test_a_cancel_that_races_a_claim_has_one_winner(services: Services):
-    for _ in range(10):
-        job_id = await submitted(services)
-        claim, cancel = await asyncio.gather(
-            services.runs.claim(job_id, kind=RELEASE.kind),
-            services.jobs.cancel(job_id, owner="ada", by="ada"),
-            return_exceptions=True,
-        )
-        if claim is None:
-            assert await state_of(services, job_id) == "cancelled"
-        else:
-            assert isinstance(cancel, JobRunning)
-
-
-async def test_a_dead_job_that_is_replayed_runs_again_and_has_one_effect(services: Services, shop: Shop):
-    await shop.stock(A=5)
-    job_id = (await shop.submit(A=2)).job_id
-    for _ in range(services.settings.jobs.max_attempts):
-        await services.runs.postpone(job_id, RuntimeError("fault"))
-    assert (await shop.job(job_id))["state"] == "dead"
-    job = await services.jobs.replay(job_id, by="ops")
-    assert (job["state"], job["attempts"], job["error"]) == ("queued", 0, None)
-    await services.drain()
-    assert (await shop.work(job_id))["state"] == "succeeded"
-    await shop.work(job_id)
-    assert await shop.levels("A") == (3, 2)
-    with pytest.raises(JobNotReplayable):
-        await services.jobs.replay(job_id, by="ops")
-    await shop.check_books()
-
-
-@pytest.mark.parametrize("units", [0, 5])
-async def test_a_rejected_order_that_is_replayed_is_decided_anew(services: Services, shop: Shop, units: int):
-    await shop.stock(A=1)
-    order = await shop.place(A=2)
-    assert order["state"] == "rejected"
-    if units:
-        await shop.adjust("A", units)
-    await services.jobs.replay(order["id"], by="ops")
-    job = await shop.work(order["id"])
-    again = await shop.order(order["id"])
-    if units:
-        assert (job["state"], again["state"], again["rejection"]) == ("succeeded", "reserved", None)
-        assert await shop.levels("A") == (4, 2)
-        assert (await shop.pay(order["id"]))["order_state"] == "paid"
-    else:
-        assert (job["state"], again["state"]) == ("failed", "rejected")
-        assert again["rejection"]["code"] == "out_of_stock"
-    assert await services.database["orders"].count_documents({}) == 1
-    await shop.check_books()
-
-
-async def test_a_cancelled_job_can_be_replayed(services: Services):
-    job_id = await submitted(services)
-    await services.jobs.cancel(job_id, owner="ada", by="ada")
-    await services.drain()
-    await services.jobs.replay(job_id, by="ops")
-    told = await services.signals.look(job_id)
-    assert told is not None
-    assert told[1]["state"] == "queued"
-    assert (await claimed(services, job_id)).attempts == 1
-
-
-async def test_replaying_what_runs_or_is_unknown_is_refused(services: Services):
-    job = await claimed(services, await submitted(services))
-    with pytest.raises(JobNotReplayable):
-        await services.jobs.replay(job.id, by="ops")
-    with pytest.raises(NotFound):
-        await services.jobs.replay("nothing", by="ops")
 
 
 # -- compacting --

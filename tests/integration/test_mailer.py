@@ -177,6 +177,13 @@ async def test_a_server_that_is_not_there_or_says_nothing_is_away(box: Postbox):
     assert time.monotonic() - began < 10
 
 
+async def test_a_sign_of_life_is_a_greeting_and_no_message(box: Postbox):
+    await mailer(box).ping()
+    assert box.recipients == []
+    with pytest.raises(MailAway):
+        await mailer(Postbox(port=1)).ping()
+
+
 async def test_a_good_bye_that_fails_does_not_make_a_message_unsent(box: Postbox, monkeypatch):
     async def fails(*_: Any, **__: Any) -> str:
         raise ConnectionResetError
@@ -195,8 +202,13 @@ async def test_starttls_and_tls_are_checked_against_the_certificate(tmp_path: Pa
         with pytest.raises(MailAway, match=r"(?i)certificate"):
             await mailer(box, security="starttls", **login).send(MAIL)
         wrong = {"username": "shop", "password": "wrong"}
+        refused = mailer(box, security="starttls", ca_file=str(trusted), **wrong)
         with pytest.raises(MailAway, match="535"):
-            await mailer(box, security="starttls", ca_file=str(trusted), **wrong).send(MAIL)
+            await refused.send(MAIL)
+        with pytest.raises(MailAway, match="535"):
+            await refused.ping(log_in=True)
+        # Who only looks does not log in: that is counted, and logged.
+        await refused.ping()
     assert box.recipients == [MAIL.to]
 
 

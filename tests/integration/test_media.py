@@ -163,6 +163,16 @@ async def test_what_is_deleted_while_it_is_rendered_comes_back_whole(studio: Stu
         assert stored >= {rendition["key"] for rendition in shown["renditions"]}
 
 
+async def test_what_is_deleted_for_good_meanwhile_is_not_brought_back(studio: Studio) -> None:
+    library = studio.media.library
+    media_id, _ = await studio.processing("ada", picture())
+    seen = await library.delete(media_id, owner="ada")
+    await library.delete(media_id, owner="ada", for_good=True)
+    # Somebody had looked at it before, and goes on now.
+    await library._render_again(seen, seen["deleted_at"])
+    assert (await studio.get(media_id))["state"] == "deleted"
+
+
 async def test_a_medium_is_either_shown_or_deleted(services: Services, studio: Studio, shop: Shop) -> None:
     await shop.stock(TEA=0)
     media_id = await studio.ready("ada", picture())
@@ -187,9 +197,10 @@ async def test_a_medium_is_either_shown_or_deleted(services: Services, studio: S
 # -- sweeps ------------------------------------------------------------------------------------------
 
 
-async def test_uploads_that_never_came_are_given_up(
-    services: Services, studio: Studio, clock: MovableClock
+async def test_uploads_that_never_came_are_given_up_however_many(
+    services: Services, studio: Studio, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sweeps, "BATCH", 1)
     media_id = await studio.uploaded("ada", picture())
     large = services.settings.media.multipart_over + 1
     medium, address = await studio.media.uploads.begin("ada", name="b", size=large, content_type=JPEG)
@@ -330,6 +341,9 @@ async def test_objects_that_no_medium_names_are_deleted_and_no_others(
     monkeypatch.setattr(sweeps, "PAGE", 2)
     media_id = await studio.ready("ada", picture())
     waiting = await studio.uploaded("ada", picture((1, 1, 1)))
+    large = services.settings.media.multipart_over + 1
+    for _ in range(3):
+        await studio.media.uploads.begin("ada", name="b", size=large, content_type=JPEG)
     await put(services, "imports/x")
     kept = await studio.keys("")
     known = (await studio.get(media_id))["sha256"]
@@ -342,12 +356,14 @@ async def test_objects_that_no_medium_names_are_deleted_and_no_others(
         f"{renditions_prefix(known)}thumb-0.webp",
     ]
     await put(services, *lost)
-    await services.media.sweeps._uploads.begin(f"uploads/{new_id()}", content_type=JPEG)
+    for _ in range(5):
+        await services.media.sweeps._uploads.begin(f"uploads/{new_id()}", content_type=JPEG)
     clock.move(hours=2)
     found = [await studio.media.sweeps.orphans() for _ in range(6)]
-    assert sum(found) == len(lost) + 1
+    assert sum(found) == len(lost) + 5
     assert await studio.keys("") == kept
     assert f"uploads/{waiting}" in kept
+    assert len((await services.media.sweeps._uploads.begun("uploads/", before=clock()))[0]) == 3
 
 
 async def test_a_render_of_what_is_gone_does_nothing(services: Services, shop: Shop) -> None:

@@ -146,6 +146,16 @@ async def test_a_large_body_goes_through_a_file_and_in_parts(stack: Stack) -> No
     store.close()
 
 
+async def test_a_bucket_that_is_not_there_yet_is_no_trouble(stack: Stack) -> None:
+    store = S3ObjectStore(settings_on(stack))
+    await store.ping()
+    assert await store.check()
+    await store.put("k", pieces(b"x"), content_type=PLAIN)
+    assert await store.check() is None
+    assert [found.key for found in await store.listing("")] == ["k"]
+    store.close()
+
+
 async def test_a_refused_key_says_that_the_store_is_away(stack: Stack) -> None:
     store = S3ObjectStore(settings_on(stack, secret_key="wrong"))
     with pytest.raises(ServiceAway, match="service"):

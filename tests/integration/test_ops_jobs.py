@@ -24,7 +24,7 @@ from domain.jobs.searching import JobSearch, Wanted
 from domain.notifications.webhooks.commands import SendWebhook
 from domain.notifications.webhooks.models import ENDPOINTS
 from domain.notifications.webhooks.rules import first_key
-from domain.orders.commands import PayOrder, RefundOrder
+from domain.orders.commands import CancelOrder, PayOrder, RefundOrder
 from domain.values import new_id
 from tests.api import ORDER, Api, open_api
 from tests.factories import Shop, eventually
@@ -163,8 +163,36 @@ async def test_a_job_tells_its_whole_story_with_secrets_masked(shop: Shop, servi
     assert placed["payload"]["items"] == [{"sku": "CHAI", "quantity": 1}]
 
 
+async def test_a_jobs_page_has_the_events_that_the_job_made_and_no_others(shop: Shop, services: Services):
+    await shop.stock(CHAI=5)
+    first, second = [(await shop.place(CHAI=1))["id"] for _ in range(2)]
+    commands = CancelOrder(order_id=first), CancelOrder(order_id=second, reason="too late")
+    submitted = [await services.jobs.submit(each, owner="ada", key=new_id()) for each in commands]
+    cancels = [each.job_id for each in submitted]
+    third = (await shop.place(CHAI=1))["id"]
+    paid = await shop.submit_payment(third)
+    for job_id in (*cancels, paid):
+        await shop.work(job_id)
+    await services.drain()
+
+    # They are about the same orders, and not a second apart.
+    assert [await made(services, job_id) for job_id in (first, second, third)] == [["order.reserved"]] * 3
+    assert [await made(services, job_id) for job_id in cancels] == [["order.cancelled"]] * 2
+    assert await made(services, paid) == ["order.paid", "payment.captured"]
+
+    # Events that were stored before they named their job are told apart by time alone.
+    await services.database[EVENTS].update_one(
+        {"subject": first, "type": "order.cancelled"}, {"$unset": {"job_id": ""}}
+    )
+    assert await made(services, first) == ["order.reserved", "order.cancelled"]
+
+
+async def made(services: Services, job_id: str) -> list[str]:
+    return [event["type"] for event in (await services.job_desk.show(job_id))["events"]]
+
+
 async def shown_events(services: Services, job_id: str, kind: str) -> bool:
-    return kind in [event["type"] for event in (await services.job_desk.show(job_id))["events"]]
+    return kind in await made(services, job_id)
 
 
 async def test_each_run_keeps_its_error_and_trace(shop: Shop, services: Services):

@@ -2,20 +2,21 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from pymongo.errors import AutoReconnect
 
 from domain.bootstrap import Services
-from domain.changes import GuardFailed
+from domain.changes import Changes, GuardFailed
 from domain.errors import TryAgain
 from domain.inventory.placing import TRIES
 from domain.orders.commands import OrderItem, PlaceOrder
 from domain.values import new_id
 from tests.conftest import MovableClock
-from tests.factories import ADDRESS, Shop
+from tests.factories import ADDRESS, Shop, eventually
 from tests.fakes import FakeLocks
 from tests.transactions import LABELS, commit_whose_answer_is_lost, just_before_the_commit, replace_commit
 
@@ -49,6 +50,36 @@ async def test_a_job_that_is_settled_twice_is_one_order(shop: Shop):
     assert await shop.levels("A") == (9, 1)
     job = await shop.job(order["id"])
     assert (job["attempts"], [each["state"] for each in job["history"]]) == (1, ["queued", "succeeded"])
+
+
+async def test_batches_wait_for_one_whose_transaction_takes_long_and_none_has_to_run_again(
+    shop: Shop, rewire: Callable[..., Services], monkeypatch: pytest.MonkeyPatch
+):
+    # Decision 4: with a shorter wait they go on without the lock of one that is at work, and both run again.
+    assert shop.services.settings.workers.lock_wait >= timedelta(seconds=10)
+    await shop.stock(A=10)
+    jobs = [(await shop.submit(owner=f"buyer{n}", A=1)).job_id for n in range(3)]
+    commits, goes_on = 0, asyncio.Event()
+
+    async def slow(_: Changes, commit: Callable[[], Awaitable[None]]) -> None:
+        nonlocal commits
+        commits += 1
+        if commits == 1:
+            await goes_on.wait()
+        await commit()
+
+    replace_commit(monkeypatch, slow)
+    processes = [shop.services, rewire(), rewire()]
+    runs = [
+        asyncio.create_task(each.order_placing.settle(job)) for each, job in zip(processes, jobs, strict=True)
+    ]
+    await eventually(lambda: commits == 1)
+    await asyncio.sleep(0.3)
+    assert commits == 1
+    goes_on.set()
+    await asyncio.gather(*runs)
+    assert commits == 3
+    assert await states(shop, *jobs) == {"reserved": 3}
 
 
 async def test_a_job_that_is_settled_again_inside_a_batch_of_new_ones_is_one_order(shop: Shop):

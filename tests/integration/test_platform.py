@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -19,12 +18,6 @@ from domain.settings import Mongo, Settings
 from domain.values import new_id
 from tests.api import ORDER, Api, User, open_api
 from tests.factories import eventually
-
-
-@pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
-    async with open_api(settings) as api:
-        yield api
 
 
 @pytest.fixture

@@ -12,19 +12,11 @@ from domain.errors import NotFound
 from domain.jobs.meter import Meter
 from domain.jobs.pool_models import SLOTS
 from domain.jobs.pool_reports import PoolReport
-from domain.ports import QueueDepth
 from domain.settings import Settings
 from tests.api import open_api
 from tests.conftest import MovableClock
 from tests.factories import Shop
 from tests.fakes import FakeJobQueue
-
-
-class Broker(FakeJobQueue):
-    """Says how much waits."""
-
-    async def depth(self, pool: str) -> QueueDepth | None:
-        return None if self.away else QueueDepth(ready=len(self.waiting.get(pool, ())), consumers=0)
 
 
 @pytest.fixture
@@ -37,12 +29,12 @@ def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def broker() -> Broker:
-    return Broker()
+def broker() -> FakeJobQueue:
+    return FakeJobQueue(consumers=0)
 
 
 @pytest.fixture
-def office(rewire: Callable[..., Services], broker: Broker) -> Services:
+def office(rewire: Callable[..., Services], broker: FakeJobQueue) -> Services:
     return rewire(queue=broker)
 
 
@@ -58,7 +50,7 @@ async def orders_of(office: Services) -> PoolReport:
 
 
 async def test_what_was_accepted_and_ended_shows_in_the_figures_of_all_processes(
-    office: Services, rewire: Callable[..., Services], shop: Shop, broker: Broker, clock: MovableClock
+    office: Services, rewire: Callable[..., Services], shop: Shop, broker: FakeJobQueue, clock: MovableClock
 ):
     other = Shop(rewire(queue=broker))
     for each in (shop, other):
@@ -139,7 +131,7 @@ async def test_threads_count_as_busy_while_they_have_a_job(office: Services, clo
 
 
 async def test_what_waits_is_counted_wherever_it_waits(
-    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock
 ):
     for _ in range(5):
         await shop.submit(owner="ada", A=1)

@@ -25,12 +25,6 @@ TEA = f"{HEAD}CHAI,Chai,Tea,1800,published\nSENCHA,Sencha,Tea,2400,published\n"
 
 
 @pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
-    async with open_api(settings) as api:
-        yield api
-
-
-@pytest.fixture
 def clerk(api: Api) -> User:
     return api.user("catalog:write", "inventory:read", "inventory:write")
 

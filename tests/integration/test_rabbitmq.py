@@ -1,9 +1,8 @@
 """The job queue: the fake and the real one run the same cases; then what only RabbitMQ can show."""
 
 import asyncio
-import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,26 +18,8 @@ from domain.ports import JobMessage, JobQueue, QueueDepth
 from domain.settings import Rabbitmq
 from domain.values import new_id
 from ops.servers.rabbitmq import RabbitMQ
-from ops.stack import Stack
 from tests.fakes import FakeJobQueue
 from tests.tcp_proxy import TcpProxy
-
-
-@pytest.fixture(scope="module")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    """A node of this module's own, to be killed."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("STOCKYARD_")}
-    stack = Stack("mq-publish", tmp_path_factory.mktemp("stack"), environ=own)
-    stack.rabbitmq.start()
-    yield stack.rabbitmq
-    stack.wipe()
-
-
-@pytest.fixture
-def proxy(rabbitmq: RabbitMQ) -> Iterator[TcpProxy]:
-    between = TcpProxy(rabbitmq.port("amqp"))
-    yield between
-    between.cut()
 
 
 @pytest.fixture

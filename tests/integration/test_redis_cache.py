@@ -1,40 +1,18 @@
 """The cache and the leadership: the fakes and the real ones run the same cases."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from domain.adapters.redis import RedisAway, RedisCache, RedisLink, close, connect
+from domain.adapters.redis import RedisAway, RedisCache, RedisLink
 from domain.adapters.redis_leadership import RedisLeadership
 from domain.ports import Cache, Leadership
-from domain.settings import Redis
 from ops.servers.valkey import Valkey
-from ops.stack import Stack
 from tests.fakes import FakeCache, FakeLeadership
-
-
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """A server of this module's own, to be killed."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("STOCKYARD_")}
-    stack = Stack("rd", tmp_path_factory.mktemp("stack"), environ=own)
-    stack.valkey.start()
-    yield stack.valkey
-    stack.wipe()
-
-
-@pytest.fixture
-async def redis(valkey: Valkey) -> AsyncIterator[RedisLink]:
-    valkey.start()
-    link = connect(Redis(url=valkey.url, timeout=timedelta(milliseconds=250)))
-    await link.client.flushall()
-    yield link
-    await close(link)
 
 
 @dataclass

@@ -5,44 +5,21 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from domain.adapters.redis import RedisLink, close, connect
+from domain.adapters.redis import RedisLink
 from domain.adapters.redis_locks import MISSES, RedisLocks
 from domain.ports import Lock, Locks
-from domain.settings import Redis
 from ops.servers.valkey import Valkey
-from ops.stack import Stack
 from tests.fakes import FakeLocks
 
 A, B, C = "lock:sku:A", "lock:sku:B", "lock:sku:C"
 TTL = timedelta(milliseconds=300)
-
-
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """A server of this module's own, to be killed."""
-    root: Path = tmp_path_factory.mktemp("stack")
-    own = {name: value for name, value in os.environ.items() if not name.startswith("STOCKYARD_")}
-    stack = Stack("rd", root, environ=own)
-    stack.valkey.start()
-    yield stack.valkey
-    stack.wipe()
-
-
-@pytest.fixture
-async def redis(valkey: Valkey) -> AsyncIterator[RedisLink]:
-    valkey.start()
-    link = connect(Redis(url=valkey.url, timeout=timedelta(milliseconds=250)))
-    await link.client.flushall()
-    yield link
-    await close(link)
 
 
 @dataclass

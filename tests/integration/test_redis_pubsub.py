@@ -1,41 +1,19 @@
 """Pub/sub: the fake and the real one run the same cases; then what only a real Redis can show."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import timedelta
 
 import pytest
 
-from domain.adapters.redis import RedisLink, close, connect
+from domain.adapters.redis import RedisLink
 from domain.adapters.redis_pubsub import Listener, RedisPubSub, Subscriptions
 from domain.ports import PubSub
-from domain.settings import Redis
 from ops.servers.valkey import Valkey
-from ops.stack import Stack
 from tests.fakes import FakePubSub
 
 BACKLOG = 20
-
-
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """A server of this module's own, to be killed."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("STOCKYARD_")}
-    stack = Stack("rd", tmp_path_factory.mktemp("stack"), environ=own)
-    stack.valkey.start()
-    yield stack.valkey
-    stack.wipe()
-
-
-@pytest.fixture
-async def redis(valkey: Valkey) -> AsyncIterator[RedisLink]:
-    valkey.start()
-    link = connect(Redis(url=valkey.url, timeout=timedelta(milliseconds=250)))
-    yield link
-    await close(link)
 
 
 @dataclass

@@ -5,11 +5,23 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from pymongo import AsyncMongoClient
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+)
 
 from domain.audit_log.models import Actor
 from domain.bootstrap import Services
+from domain.changes import Doc
 from domain.errors import TryAgain
+from domain.inventory.commands import Release
+from domain.jobs.commands import pools
+from domain.jobs.models import JOBS
 from domain.ports import JobMessage, QueueDepth
+from domain.values import new_id
 from tests.conftest import MovableClock
 from tests.factories import Shop
 from tests.fakes import FakeJobQueue
@@ -17,20 +29,13 @@ from tests.fakes import FakeJobQueue
 OPS = Actor("ops-1", "session:s")
 
 
-class Broker(FakeJobQueue):
-    """With consumers, and messages that get lost."""
-
-    async def depth(self, pool: str) -> QueueDepth | None:
-        return None if self.away else QueueDepth(ready=len(self.waiting.get(pool, ())), consumers=1)
+@pytest.fixture
+def broker() -> FakeJobQueue:
+    return FakeJobQueue(consumers=1)
 
 
 @pytest.fixture
-def broker() -> Broker:
-    return Broker()
-
-
-@pytest.fixture
-def office(rewire: Callable[..., Services], broker: Broker) -> Services:
+def office(rewire: Callable[..., Services], broker: FakeJobQueue) -> Services:
     """Services that publish to the fake broker."""
     return rewire(queue=broker)
 
@@ -42,13 +47,13 @@ async def shop(office: Services) -> Shop:
     return shop
 
 
-def sent(broker: Broker) -> list[str]:
+def sent(broker: FakeJobQueue) -> list[str]:
     """The jobs whose messages a worker of the orders takes now."""
     return [message.job_id for message in broker.take("orders")]
 
 
 async def test_an_accepted_job_is_sent_and_not_sent_again_until_much_later(
-    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock
 ):
     job_id = (await shop.submit(A=1)).job_id
     (message,) = broker.take("orders")
@@ -65,7 +70,7 @@ async def test_an_accepted_job_is_sent_and_not_sent_again_until_much_later(
 
 
 async def test_a_job_sent_ahead_while_the_broker_is_away_is_sent_as_soon_as_it_is_back(
-    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock
 ):
     job_id = (await shop.submit(A=1)).job_id
     assert sent(broker) == [job_id]
@@ -81,7 +86,7 @@ async def test_a_job_sent_ahead_while_the_broker_is_away_is_sent_as_soon_as_it_i
     assert (await office.jobs.oldest("orders")) is not None
 
 
-async def test_a_replayed_request_sends_nothing(office: Services, shop: Shop, broker: Broker):
+async def test_a_replayed_request_sends_nothing(office: Services, shop: Shop, broker: FakeJobQueue):
     first = await shop.submit(key="k", A=1)
     assert sent(broker) == [first.job_id]
     again = await shop.submit(key="k", A=1)
@@ -90,7 +95,7 @@ async def test_a_replayed_request_sends_nothing(office: Services, shop: Shop, br
 
 
 async def test_what_was_accepted_while_the_broker_was_away_is_sent_once_it_is_back(
-    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock
 ):
     broker.away = True
     ids = [(await shop.submit(A=1)).job_id for _ in range(3)]
@@ -107,8 +112,63 @@ async def test_what_was_accepted_while_the_broker_was_away_is_sent_once_it_is_ba
     assert await shop.levels("A") == (97, 3)
 
 
+async def test_a_pool_of_which_much_waits_keeps_no_other_waiting(
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock
+):
+    broker.away = True
+    flood = [(await shop.submit(A=1)).job_id for _ in range(3)]
+    other = await office.jobs.submit(Release(reservation_id=new_id()), owner="ada", key="k")
+    await office.drain()
+    broker.away = False
+    clock.move(minutes=1)
+    assert await office.relay.send_due(limit=2) == 3
+    assert sent(broker) == flood[:2]
+    assert [message.job_id for message in broker.take("inventory")] == [other.job_id]
+
+
+class Questions(CommandListener):
+    """Counts what the store is asked of jobs."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.count += event.command.get("find") == JOBS
+
+    def succeeded(self, event: CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: CommandFailedEvent) -> None: ...
+
+
+async def test_one_question_finds_what_is_due_in_all_pools_and_more_are_asked_of_a_flood_alone(
+    shop: Shop, rewire: Callable[..., Services], broker: FakeJobQueue, clock: MovableClock
+):
+    questions, settings = Questions(), shop.services.settings.mongo
+    client: AsyncMongoClient[Doc] = AsyncMongoClient(settings.url, tz_aware=True, event_listeners=[questions])
+    async with client:
+        office = rewire(queue=broker, database=client[settings.database])
+
+        async def looked(**limit: int) -> tuple[int, int]:
+            """How many jobs were sent, and how often the store was asked."""
+            before = questions.count
+            return await office.relay.send_due(**limit), questions.count - before
+
+        assert await looked() == (0, 1)
+        broker.away = True
+        for _ in range(3):
+            await shop.submit(A=1)
+        release = Release(reservation_id=new_id())
+        await shop.services.jobs.submit(release, owner="ada", key="k")
+        await shop.services.drain()
+        broker.away = False
+        clock.move(minutes=1)
+        assert await looked(limit=2) == (3, 1 + len(pools()))
+        assert await looked() == (1, 1)
+        await office.drain()
+
+
 async def test_what_the_relay_has_sent_is_not_sent_again_in_its_next_round(
-    office: Services, shop: Shop, broker: Broker
+    office: Services, shop: Shop, broker: FakeJobQueue
 ):
     broker.away = True
     await shop.submit(A=1)
@@ -118,7 +178,7 @@ async def test_what_the_relay_has_sent_is_not_sent_again_in_its_next_round(
 
 
 async def test_a_message_that_was_lost_is_sent_again_once_its_queue_is_empty(
-    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock
 ):
     lost = (await shop.submit(A=1)).job_id
     assert sent(broker) == [lost]
@@ -135,7 +195,7 @@ async def test_a_message_that_was_lost_is_sent_again_once_its_queue_is_empty(
 
 @pytest.mark.parametrize("ready", [False, True])
 async def test_nothing_counts_as_lost_while_nobody_can_tell(
-    office: Services, shop: Shop, broker: Broker, clock: MovableClock, monkeypatch, *, ready: bool
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock, monkeypatch, *, ready: bool
 ):
     await shop.submit(A=1)
     broker.take("orders")
@@ -153,7 +213,7 @@ async def test_nothing_counts_as_lost_while_nobody_can_tell(
 
 
 async def test_what_is_sent_twice_runs_once(
-    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock
 ):
     placed = (await shop.submit(A=1)).job_id
     clock.move(minutes=11)
@@ -170,7 +230,7 @@ async def test_what_is_sent_twice_runs_once(
 
 
 async def test_a_job_that_waits_for_its_next_run_is_not_hurried_by_the_note_of_its_first_message(
-    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock
 ):
     broker.away = True
     batched = (await shop.submit(A=1)).job_id
@@ -190,7 +250,7 @@ async def test_a_job_that_waits_for_its_next_run_is_not_hurried_by_the_note_of_i
 
 
 async def test_a_pause_before_the_next_run_is_kept_although_the_queue_is_empty(
-    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock
 ):
     order = await shop.place(A=1)
     broker.take("orders")
@@ -213,7 +273,7 @@ async def test_a_pause_before_the_next_run_is_kept_although_the_queue_is_empty(
 
 
 async def test_a_replayed_job_is_sent_as_a_new_one(
-    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock
 ):
     order = await shop.place(A=1)
     await office.drain()
@@ -228,7 +288,7 @@ async def test_a_replayed_job_is_sent_as_a_new_one(
 
 
 async def test_a_job_that_was_taken_back_is_sent_at_once(
-    office: Services, shop: Shop, broker: Broker, clock: MovableClock
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock
 ):
     order = await shop.place(A=1)
     payment = await shop.submit_payment(order["id"])
@@ -242,7 +302,7 @@ async def test_a_job_that_was_taken_back_is_sent_at_once(
 
 
 async def test_the_real_broker_takes_what_waited(services: Services, rewire, clock: MovableClock):
-    away = Broker()
+    away = FakeJobQueue()
     away.away = True
     shop = Shop(rewire(queue=away))
     await shop.stock(A=1)

@@ -107,7 +107,7 @@ async def test_an_order_takes_the_reserved_stock_and_no_other(shop: Shop):
     await shop.check_books()
     assert (await shop.pay(order["id"]))["order_state"] == "paid"
     assert await shop.levels("A") == (0, 0)
-    assert await events_of(shop) == ["hold.held", "order.reserved", "order.paid"]
+    assert await events_of(shop) == ["hold.held", "order.reserved", "order.paid", "payment.captured"]
     await shop.check_books()
 
 

@@ -1,7 +1,6 @@
 """Sessions on the real store: refresh tokens rotate, and a copy of one gives itself away."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -9,24 +8,10 @@ from domain.accounts.models import SESSIONS
 from domain.accounts.refresh_tokens import RefreshToken
 from domain.accounts.service import Accounts
 from domain.accounts.sessions import Device, LoggedIn
-from domain.bootstrap import Services, open_services
+from domain.bootstrap import Services
 from domain.errors import NotFound, RefreshTokenReused, Unauthenticated
-from ops.environment import settings_of
-from ops.stack import Stack
-from tests.conftest import MovableClock, environment_on
+from tests.conftest import MovableClock
 from tests.people import LAPTOP, PASSWORD, PHONE, accounts_of, somebody
-
-
-@pytest.fixture(scope="module")
-async def shared(stack: Stack) -> AsyncIterator[Services]:
-    async with open_services(settings_of(environment_on(stack))) as services:
-        yield services
-
-
-@pytest.fixture
-async def accounts(shared: Services, clock: MovableClock) -> AsyncIterator[Accounts]:
-    async with accounts_of(shared, clock=clock, listening=False) as accounts:
-        yield accounts
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ import asyncio
 import gzip
 import socket
 import ssl
-from collections.abc import AsyncIterator
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,9 +18,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from domain.adapters import webhook_connections
+from domain.adapters.webhook_connections import SLOW, Resolver
 from domain.adapters.webhooks import READ, SHOWN, HttpWebhookSender
 from domain.ports import WebhookAnswer
 from domain.settings import Webhooks
+from tests.factories import eventually
 from tests.receiver import Call, Receiver, answer, receiving
 
 Lookups = dict[str, list[str]]
@@ -283,27 +288,76 @@ async def test_the_next_address_is_tried_where_one_does_not_answer(receiver: Rec
         assert (await send(sender, receiver.url("/two", "two.example"))).taken
 
 
-async def test_a_name_server_that_hangs_holds_one_thread_for_each_of_its_names(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-):
-    asked: list[str] = []
-    release = asyncio.Event()
-    loop = asyncio.get_running_loop()
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Names that begin with `hangs` are not answered while the test runs, others at once; who was asked."""
+    asked, release = Counter[str](), threading.Event()
 
     def look_up(host: str, port: None, type: int) -> list[Any]:  # noqa: A002 - as it is called
-        asked.append(host)
-        if host == "hangs.example":
-            asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
+        asked[host] += 1
+        if host.startswith("hangs"):
+            release.wait(10)
         return [(socket.AF_INET, type, 6, "", ("127.0.0.1", 0))]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(webhook_connections, "SLOW_AFTER", 0.05)
+    yield asked
+    release.set()
+
+
+async def test_a_name_server_that_hangs_is_asked_once_for_each_of_its_names(
+    receiver: Receiver, hanging: Counter[str]
+):
     async with opened(allow_loopback=True, timeout="300ms") as sender:
-        hanging = [send(sender, receiver.url("/", "hangs.example")) for _ in range(100)]
-        *lost, good = await asyncio.gather(*hanging, send(sender, receiver.url("/", "good.example")))
-        assert {each.error for each in lost} == {"timeout"}
-        assert good.taken
-        assert asked.count("hangs.example") == 1
-        release.set()
+        calls = [send(sender, receiver.url("/", "hangs.example")) for _ in range(100)]
+        *lost, good = await asyncio.gather(*calls, send(sender, receiver.url("/", "good.example")))
+    assert {each.error for each in lost} == {"timeout"}
+    assert good.taken
+    assert hanging["hangs.example"] == 1
+
+
+async def test_names_that_hang_keep_no_other_waiting_however_many_they_are(
+    receiver: Receiver, hanging: Counter[str]
+):
+    names = [f"hangs-{n}.example" for n in range(60)]
+    async with opened(allow_loopback=True, timeout="800ms") as sender:
+        await sender._resolver.addresses("known.example")
+        calls = [asyncio.create_task(send(sender, receiver.url("/", name))) for name in names]
+        await asyncio.sleep(0)
+        # One that was asked for before waits for none of them; a new one for those before it, a moment each.
+        known, new = await asyncio.gather(
+            *(send(sender, receiver.url("/", name)) for name in ("known.example", "new.example"))
+        )
+        assert (known.taken, new.taken) == (True, True)
+        assert {(await each).error for each in calls} == {"timeout"}
+        assert hanging == Counter([*names, "known.example", "known.example", "new.example"])
+
+
+async def test_names_that_were_slow_wait_for_each_other_alone():
+    answers, looks = threading.Semaphore(0), Counter[str]()
+
+    def look_up(host: str) -> list[str]:
+        looks[host] += 1
+        if host.startswith("slow"):
+            answers.acquire(timeout=10)
+        return ["127.0.0.1"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(webhook_connections, "_look_up", look_up)
+        patch.setattr(webhook_connections, "SLOW_AFTER", 0.05)
+        resolver, names = Resolver(), [f"slow-{n}" for n in range(SLOW + 5)]
+        first = asyncio.gather(*(resolver.addresses(name) for name in names))
+        await eventually(lambda: looks.total() == len(names))
+        await asyncio.sleep(0.06)
+        answers.release(len(names))
+        await first
+        again = asyncio.gather(*(resolver.addresses(name) for name in names))
+        await eventually(lambda: looks.total() == len(names) + SLOW)
+        assert await resolver.addresses("new") == await resolver.addresses("new") == ["127.0.0.1"]
+        assert looks.total() == len(names) + SLOW + 2
+        answers.release(len(names))
+        await again
+        resolver.close()
 
 
 async def test_proxies_of_the_environment_are_not_used(

@@ -30,29 +30,12 @@ from domain.probe import Probe
 from domain.settings import Rabbitmq
 from domain.values import new_id
 from ops.servers.rabbitmq import RabbitMQ
-from ops.stack import Stack
 from tests.tcp_proxy import TcpProxy
 from workers.broker import StockyardWorker, StoreAway, make_broker, queue_name
 from workers.consumer import StockyardConsumer
 from workers.control import consumers_alive, drain, not_consuming
 
 KIND = "test.work"
-
-
-@pytest.fixture(scope="module")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("STOCKYARD_")}
-    stack = Stack("mq-work", tmp_path_factory.mktemp("stack"), environ=own)
-    stack.rabbitmq.start()
-    yield stack.rabbitmq
-    stack.wipe()
-
-
-@pytest.fixture
-def proxy(rabbitmq: RabbitMQ) -> Iterator[TcpProxy]:
-    between = TcpProxy(rabbitmq.port("amqp"))
-    yield between
-    between.cut()
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ ARGUMENTS = {
     "autoscale": ("--pool", "orders=1..2"),
     "dead discard": ("--kind", "orders.pay", "--yes"),
     "dead replay": ("--kind", "orders.pay", "--yes"),
+    "queues delete": ("--version", "1", "--yes"),
     "repair": ("take_back", "x"),
 }
 #: Commands that open no services, or others than the rest.

@@ -7,7 +7,7 @@ import pytest
 from pymongo.errors import ServerSelectionTimeoutError
 
 from api.console import reads
-from api.console.pages.overview import SCHEDULE, WORKERS, _of_dead, _of_stuck, _way, folded
+from api.console.pages.overview import SCHEDULE, WORKERS, _of_dead, _of_stuck, _way, folded, offered
 from api.console.parts import path
 from api.console.reads import Reads
 from api.console.words import (
@@ -81,7 +81,8 @@ async def test_reads_of_many_names_do_not_pile_up(monkeypatch: pytest.MonkeyPatc
 
 def test_times_are_told_as_people_say_them():
     assert moment("2026-11-22T10:00:00.123Z") == "2026-11-22 10:00:00"
-    assert moment(None) == "-"
+    assert moment("2026-11-22T10:00:00.023Z", fine=True) == "2026-11-22 10:00:00.023"
+    assert moment(None) == moment(None, fine=True) == "-"
     assert ago(NOW - timedelta(minutes=3), NOW) == "3 min ago"
     assert ago(NOW + timedelta(seconds=40), NOW) == "in 40 s"
     assert ago(NOW, NOW) == "now"
@@ -163,3 +164,9 @@ def test_dead_and_stuck_things_are_told_on_the_overview():
     assert _of_stuck([held, paused, held], NOW) == [
         ("2 things are stuck, the first for 6 min: It waits.", "Repair", "/ops/orders")
     ]
+
+
+def test_who_may_only_look_is_promised_no_repair():
+    line = ("1 job died.", "Replay or discard", "/ops/dead")
+    assert offered([line], acts=True) == [line]
+    assert offered([line], acts=False) == [("1 job died.", "Show", "/ops/dead")]

@@ -25,7 +25,7 @@ from ops.environment import settings_of, variables
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ops/k8s"
-BASE, KEDA = FOLDER / "base", FOLDER / "keda"
+BASE, KEDA, OLD_QUEUES = FOLDER / "base", FOLDER / "keda", FOLDER / "old-queues"
 #: The oldest version of Kubernetes that these are for.
 VERSION = "1.32"
 POOLS = sorted({handler.command.pool for handler in workers.kinds.HANDLED.values()})
@@ -42,7 +42,7 @@ def documents(folder: Path) -> Iterator[dict[str, Any]]:
             yield from yaml.safe_load_all(file.read_text(encoding="utf-8"))
 
 
-ALL = [*documents(BASE), *documents(KEDA)]
+ALL = [*documents(BASE), *documents(KEDA), *documents(OLD_QUEUES)]
 
 
 def of_kind(kind: str) -> dict[str, dict[str, Any]]:
@@ -54,6 +54,8 @@ def title(document: Mapping[str, Any]) -> str:
 
 
 DEPLOYMENTS = of_kind("Deployment")
+#: What is there only while queues move to another form.
+PASSING = "worker-old-queues"
 CONFIG = of_kind("ConfigMap")["stockyard"]["data"]
 
 
@@ -113,7 +115,8 @@ def test_the_schemas_notice_mistakes():
 def test_each_process_of_the_procfile_is_deployed_and_none_else():
     lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
     commands = {name: command.split() for name, _, command in (line.partition(": ") for line in lines)}
-    deployed = {name: container(each)["command"] for name, each in DEPLOYMENTS.items()}
+    lasting = {name: each for name, each in DEPLOYMENTS.items() if name != PASSING}
+    deployed = {name: container(each)["command"] for name, each in lasting.items()}
     names = {"web": "api", **{pool: f"worker-{pool}" for pool in POOLS}}
     assert deployed == {names.get(name, name): command for name, command in commands.items()}
 
@@ -180,10 +183,25 @@ def test_what_selects_selects_a_deployment(kind: str):
 
 
 def test_every_file_is_in_its_kustomization():
-    for folder in (BASE, KEDA):
+    for folder in (BASE, KEDA, OLD_QUEUES):
         listed = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))["resources"]
         files = {file.name for file in folder.glob("*.yaml")} - {"kustomization.yaml"}
         assert {each for each in listed if not each.startswith("..")} == files
+
+
+def test_the_old_queues_have_workers_of_every_pool_that_differ_by_the_form_alone():
+    box, usual = container(DEPLOYMENTS[PASSING]), container(DEPLOYMENTS["worker-media"])
+    assert box["command"][:3] == usual["command"][:3]
+    assert sorted(box["command"][3:]) == POOLS
+    form = {each["name"]: each["value"] for each in box["env"]}
+    assert set(form) == {"STOCKYARD_RABBITMQ_QUEUE_TYPE", "STOCKYARD_RABBITMQ_QUEUE_VERSION"}
+    left, used = settings_of({**CONFIG, **form}).rabbitmq, settings_of(CONFIG).rabbitmq
+    assert left.queue_version <= used.queue_version
+    assert {**box, "command": None, "env": None} == {**usual, "command": None, "env": None}
+    images = [
+        yaml.safe_load((each / "kustomization.yaml").read_text())["images"] for each in (BASE, OLD_QUEUES)
+    ]
+    assert images[0] == images[1]
 
 
 def test_each_pool_is_scaled_by_its_queue_and_by_its_predicted_drain():

@@ -34,5 +34,10 @@ def test_what_is_not_in_the_table_is_refused_with_what_is():
         assert refused.value.detail["allowed"] == []
 
 
+def test_a_paid_order_is_not_offered_its_cancelling_as_few_can_be():
+    refused = states.refusal({"_id": "order", "state": rules.PAID}, rules.PAID)
+    assert refused["allowed"] == ["fulfilled", "refunded"]
+
+
 def test_the_page_shows_the_table_that_the_code_goes_by():
     assert f"```mermaid\n{states.diagram()}\n```" in PAGE.read_text(encoding="utf-8")

@@ -189,6 +189,13 @@ def test_an_idle_pool_needs_nobody():
     assert said(Backlog(0, 0, 0, 2, in_flight=1), Flow(seconds=60)).recommended == 2
 
 
+def test_a_paused_pool_is_not_grown():
+    assert said(replace(WAITING, paused=True)).recommended == WAITING.workers
+    assert said(Backlog(5, 0, 999, 1, paused=True), Flow(seconds=60)).recommended == 1
+    assert said(Backlog(5, 0, 999, 0, paused=True)).recommended == 0
+    assert said(Backlog(5, 0, 0, 4, paused=True), replace(PICTURES, arrived=0)).recommended == 1
+
+
 def test_who_cannot_be_asked_leaves_a_gap():
     found = said(Backlog(ready=None, in_ledger=None, oldest=None, workers=None))
     assert (found.ready, found.oldest, found.depth, found.workers) == (None, None, 0, 1)

@@ -86,7 +86,7 @@ def test_all_that_status_says_needs_attention_has_a_line_in_the_runbook():
 
 def test_every_service_that_is_asked_for_life_has_its_line():
     assert "pings" in Services.__annotations__
-    for service in ("mongodb", "rabbitmq", "redis"):
+    for service in ("mongodb", "rabbitmq", "redis", "s3", "smtp"):
         assert f"| `{service}` does not answer |" in RUNBOOK
 
 

@@ -1,22 +1,36 @@
 """The parts of the long run that say what was wrong, and how much it asks for."""
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
 import pytest
+from pymongo.errors import AutoReconnect
 
 from domain.notifications.webhooks.rules import headers_of, new_secret
 from ops.books import Store
+from ops.fleet import Member
+from ops.soak import lookout, memory
+from ops.soak.__main__ import parser
 from ops.soak.hooks import PATIENT, Hooks, odd_calls
 from ops.soak.pace import SECONDS, SHARE, borne
 from ops.soak.visits import at_once, visits
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("wrong", ["--rate=0", "--rate=nan", "--rate=fast", "--clients=0", "--orders=-1"])
+def test_a_number_that_means_nothing_is_refused(wrong: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args([wrong])
+    assert ended.value.code == 2
+    assert wrong.partition("=")[0] in capsys.readouterr().err
 
 
 def test_a_shop_is_asked_for_a_part_of_what_it_served_and_for_less_where_that_took_longer():
@@ -32,6 +46,46 @@ def test_who_is_in_a_hurry_does_the_same_without_waiting():
         assert (fast.key, fast.items, fast.use) == (visit.key, visit.items, visit.use)
         assert [step.what for step in fast.steps] == [step.what for step in visit.steps]
         assert fast.looks_after == sum(step.after for step in fast.steps) == 0
+
+
+def test_stock_that_is_below_zero_for_a_while_is_seen_and_said_once(monkeypatch: pytest.MonkeyPatch):
+    looks: list[list[str] | Exception] = [[], AutoReconnect(), ["A: -1 available"], ["A: -1 available"], []]
+    over = threading.Event()
+
+    def below_zero(_: Store) -> list[str]:
+        if not looks:
+            over.set()
+            return []
+        look = looks.pop(0)
+        if isinstance(look, Exception):
+            raise look
+        return look
+
+    monkeypatch.setattr(lookout, "LOOK", 0.001)
+    monkeypatch.setattr(lookout, "below_zero", below_zero)
+    with lookout.Lookout(cast("Store", {})) as looking:
+        assert over.wait(5)
+    assert looking.seen == ["A: -1 available"]
+    assert not looking._thread.is_alive()
+
+
+def test_memory_is_sampled_while_one_looks_and_what_grows_is_wrong(monkeypatch: pytest.MonkeyPatch):
+    sizes, over = [10.0, 10.0, 10.0, 40.0, 60.0], threading.Event()
+
+    def rss_mb(pids: list[int]) -> list[float]:
+        assert pids == [7]
+        if not sizes:
+            over.set()
+            return []
+        return [sizes.pop(0)]
+
+    monkeypatch.setattr(memory, "EVERY", 0.001)
+    monkeypatch.setattr("ops.bench.watch.rss_mb", rss_mb)
+    with memory.Memory([cast("Member", SimpleNamespace(name="api-1", pid=7))]) as sampled:
+        assert over.wait(5)
+    told, wrong = sampled.verdict()
+    assert told == {"api-1": {"first": 10.0, "middle": 10.0, "last": 60.0, "highest": 60.0}}
+    assert wrong == ["api-1: grew from 10 MB in the middle to 60 MB"]
 
 
 @contextmanager

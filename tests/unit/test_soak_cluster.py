@@ -28,6 +28,17 @@ def test_gaps_are_those_between_orders_and_the_span_of_what_was_not_confirmed():
     }
 
 
+def test_an_order_that_never_ended_has_no_wait():
+    lost = job(400, 400) | {"finished_at": None}
+    assert gaps([job(0, 20), lost, job(500, 520)]) == {
+        "accept_gap_ms": 400.0,
+        "consume_gap_ms": 500.0,
+        "unconfirmed": 0,
+        "publish_gap_ms": 0.0,
+        "longest_ms": 20.0,
+    }
+
+
 def test_a_kill_that_nobody_noticed_has_no_gaps():
     assert set(gaps([]).values()) == {0}
 

@@ -21,7 +21,7 @@ from domain.values import new_id
 
 #: Seconds between two looks at the dead.
 EVERY = 3.0
-RATES = {5.0: "5 a second", 20.0: "20 a second", 100.0: "100 a second", 1.0: "1 a second"}
+RATES = {1.0: "1 a second", 5.0: "5 a second", 20.0: "20 a second", 100.0: "100 a second"}
 ACTIONS: dict[str, tuple[BulkAction, str, str]] = {
     "replay": (
         REPLAY,

@@ -152,7 +152,7 @@ def _error(error: Mapping[str, Any] | None) -> str:
 def _run(number: int, run: Mapping[str, Any]) -> Row:
     return {
         "id": number, "number": str(number), "outcome": run["outcome"] or "running",
-        "started": moment(run["started_at"]), "ended": moment(run["ended_at"]),
+        "started": moment(run["started_at"], fine=True), "ended": moment(run["ended_at"], fine=True),
         "worker": run["worker"] or "-",
         "batch": plain(run["batch"]) if run["batch"] else "-",
         "error": run_error(run["error"]) or run["note"] or "",
@@ -169,15 +169,15 @@ def _line(number: int, line: Mapping[str, Any]) -> Row:
             line.get("bulk") and f"in the bulk run {line['bulk']}", run_error(line.get("error"))]  # fmt: skip
     return {
         "id": number,
-        "at": moment(line["at"]),
+        "at": moment(line["at"], fine=True),
         "state": line["state"],
         "note": ". ".join(filter(None, also)),
     }
 
 
 def _event(event: Mapping[str, Any]) -> Row:
-    return {"id": event["id"], "at": moment(event["time"]), "type": event["type"], "to": event["account_id"],
-            "seq": str(event["seq"])}  # fmt: skip
+    return {"id": event["id"], "at": moment(event["time"], fine=True), "type": event["type"],
+            "to": event["account_id"], "seq": str(event["seq"])}  # fmt: skip
 
 
 def _pretty(value: Any, nothing: str) -> str:

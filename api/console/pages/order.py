@@ -76,7 +76,7 @@ def _facts(
 def _moment(number: int, line: Mapping[str, Any]) -> Row:
     facts = {name: value for name, value in line["facts"].items() if value is not None and name != "kind"}
     job = line["facts"].get("job_id")
-    row = {"id": number, "at": moment(line["at"]), "source": line["source"], "says": line["says"],
+    row = {"id": number, "at": moment(line["at"], fine=True), "source": line["source"], "says": line["says"],
            "facts": ", ".join(f"{name} {plain(value)}" for name, value in facts.items())}  # fmt: skip
     return row | ({"says_to": path(f"/jobs/{job}")} if job else {})
 

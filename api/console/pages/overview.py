@@ -1,5 +1,6 @@
 """The overview: what needs attention, in words; how the pools are doing; the last hour."""
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -10,7 +11,7 @@ from starlette.requests import Request
 
 from api.console.charts import Chart, History
 from api.console.frame import Operator, frame, page
-from api.console.parts import Facts, Line, Lines, heading, note, path
+from api.console.parts import Facts, Line, Lines, Way, heading, note, path
 from api.console.reads import URGENT
 from api.console.table import Column, Row, Table
 from api.console.words import ago, count, many, share, span
@@ -32,6 +33,8 @@ MINUTE_FRESH = 15.0
 LOOK_EVERY = 5.0
 #: What is stuck because somebody said so, or meant it, needs no word here.
 MEANT = frozenset({"job_paused", "job_postponed"})
+#: What stands in the place of acts for who may only look.
+LOOK = "Show"
 #: The longest line, and how many failures of the timetable are told one by one.
 LONGEST, MANY = 240, 2
 WORKERS, SCHEDULE = ("Workers", path("/workers")), ("Schedule", path("/schedule"))
@@ -69,8 +72,10 @@ async def overview(request: Request) -> None:
 
         async def now() -> None:
             reads, services = operator.reads, operator.services
-            health = await reads.read("status", services.control.status.look, dearness=URGENT)
-            reports = await reads.read("pools", services.pools.look, dearness=URGENT)
+            health, reports = await asyncio.gather(
+                reads.read("status", services.control.status.look, dearness=URGENT),
+                reads.read("pools", services.pools.look, dearness=URGENT),
+            )
             lines = attention_of(health, reports)
             names = await operator.names(_ID.findall(" ".join(lines)))
             named = [_ID.sub(lambda found: names[found[0]], line) for line in lines]
@@ -128,10 +133,16 @@ async def _left(operator: Operator) -> list[Line]:
     """What does not go on by itself: dead jobs, and what is stuck."""
     found, more = await operator.reads.read("dead", operator.services.job_desk.dead.groups, fresh=LOOK_EVERY)
     stuck = await operator.reads.read("stuck", operator.services.order_desk.stuck.find, fresh=2 * LOOK_EVERY)
-    return [*_of_dead(groups_form(found, more=more), operator.now), *_of_stuck(stuck, operator.now)]
+    lines = [*_of_dead(groups_form(found, more=more), operator.now), *_of_stuck(stuck, operator.now)]
+    return offered(lines, acts=operator.writes)
 
 
-def _of_dead(form: Mapping[str, Any], now: datetime) -> list[Line]:
+def offered(lines: Sequence[Way], *, acts: bool) -> list[Line]:
+    """The lines as they are shown to whoever may act; whoever may not is led there, and promised nothing."""
+    return [line if acts else (line[0], LOOK, line[2]) for line in lines]
+
+
+def _of_dead(form: Mapping[str, Any], now: datetime) -> list[Way]:
     if not form["jobs"]:
         return []
     first = form["groups"][0]
@@ -141,7 +152,7 @@ def _of_dead(form: Mapping[str, Any], now: datetime) -> list[Line]:
     return [(says, "Replay or discard", path("/dead"))]
 
 
-def _of_stuck(found: Sequence[Stuck], now: datetime) -> list[Line]:
+def _of_stuck(found: Sequence[Stuck], now: datetime) -> list[Way]:
     found = [each for each in found if each.what not in MEANT]
     if not found:
         return []
@@ -152,8 +163,8 @@ def _of_stuck(found: Sequence[Stuck], now: datetime) -> list[Line]:
 
 
 async def _history(operator: Operator) -> History:
-    pools = operator.services.pools
-    return {report.pool: await pools.history(report.pool) for report in await pools.look()}
+    found = operator.services.pools
+    return {pool: await found.history(pool) for pool in pools()}
 
 
 def _row(report: PoolReport) -> Row:
