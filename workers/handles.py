@@ -9,6 +9,7 @@ effect and outcome in one transaction.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -105,7 +106,8 @@ def register(broker: StockyardBroker, services: Services) -> None:
         for version in range(1, handler.command.version + 1):
             name = versioned_kind(kind, version)
             declare = dramatiq.actor(broker=broker, actor_name=name, queue_name=queue)
-            declare(_actor(partial(run_job, handler, services), kind))
+            run = partial(run_job, handler, services, stopping=broker.draining.is_set)
+            declare(_actor(run, kind))
     # Messages of any queue reach it.
     declare = dramatiq.actor(broker=broker, actor_name=NEWER, queue_name=queue)
     declare(_actor(partial(leave, services)))
@@ -151,14 +153,23 @@ async def leave(services: Services, job_id: str, *, kind: str) -> None:
         raise StoreAway(str(error)) from error
 
 
-async def run_job(handler: Handler, services: Services, job_id: str) -> None:
-    """What one message does: the job is claimed, run, and its outcome recorded. Raises StoreAway."""
+def _never() -> bool:
+    return False
+
+
+async def run_job(
+    handler: Handler, services: Services, job_id: str, *, stopping: Callable[[], bool] = _never
+) -> None:
+    """What one message does: the job is claimed, run, and its outcome recorded. Raises StoreAway.
+
+    `stopping` says whether the process was told to stop, and is not to wait for a store that is away.
+    """
     try:
         with services.meter.running(handler.command.pool):
             if handler.settles:
                 await _settle(handler, services, job_id)
             else:
-                await _claim_and_run(handler, services, job_id)
+                await _claim_and_run(handler, services, job_id, stopping)
     except PyMongoError as error:
         if not store_is_away(error):
             raise
@@ -179,7 +190,9 @@ async def _settle(handler: Handler, services: Services, job_id: str) -> None:
         await services.runs.postpone(job_id, error)
 
 
-async def _claim_and_run(handler: Handler, services: Services, job_id: str) -> None:
+async def _claim_and_run(
+    handler: Handler, services: Services, job_id: str, stopping: Callable[[], bool]
+) -> None:
     job = await services.runs.claim(job_id, kind=handler.command.kind)
     if job is None:
         return
@@ -197,7 +210,7 @@ async def _claim_and_run(handler: Handler, services: Services, job_id: str) -> N
         await services.runs.retry(job, error, seconds=TOO_NEW)
     except Exception as error:
         if store_is_away(error):
-            await _give_back(services, job, error)
+            await _give_back(services, job, error, stopping)
             return
         telemetry.failed(error)
         log.exception("worker.job_failed", attempts=job.attempts)
@@ -209,19 +222,26 @@ def _limit(services: Services) -> asyncio.Timeout:
     return asyncio.timeout(services.settings.jobs.time_limit.total_seconds())
 
 
-async def _give_back(services: Services, job: Claimed, error: Exception) -> None:
+async def _give_back(
+    services: Services, job: Claimed, error: Exception, stopping: Callable[[], bool]
+) -> None:
     """Queues the job again as soon as the store is back. Past the lease the relay does that."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(services.settings.jobs.lease.total_seconds()):
-            while True:
-                if await _told(services, job, error):
-                    return
-                await asyncio.sleep(TELL_AGAIN)
-
-
-async def _told(services: Services, job: Claimed, error: Exception) -> bool:
+    lapsed = time.monotonic() + services.settings.jobs.lease.total_seconds()
+    telling = asyncio.create_task(_tell(services, job, error))
     try:
-        await services.runs.retry(job, error, seconds=TELL_AGAIN)
-    except PyMongoError:
-        return False
-    return True
+        while not telling.done() and not stopping() and time.monotonic() < lapsed:
+            await asyncio.wait([telling], timeout=TELL_AGAIN)
+    finally:
+        telling.cancel()
+    with suppress(asyncio.CancelledError):
+        await telling
+
+
+async def _tell(services: Services, job: Claimed, error: Exception) -> None:
+    while True:
+        try:
+            await services.runs.retry(job, error, seconds=TELL_AGAIN)
+        except PyMongoError:
+            await asyncio.sleep(TELL_AGAIN)
+        else:
+            return

@@ -51,10 +51,12 @@ class Claims:
         return await batches.submit(job_id)
 
     async def drain(self) -> None:
-        """Returns when every claim has been written, or let go."""
+        """Returns when every claim has been written, or given up. What is not let go by then is the relay's."""
         for batches in self._batches.values():
             await batches.drain()
-        await asyncio.gather(*self._tasks)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _claim(self, kind: str, job_ids: list[str]) -> list[Claimed | None]:
         attempt_id, give_up = new_id(), self._clock() + self._settings.lease / 3

@@ -32,8 +32,6 @@ HOLD_OF = {
 }
 #: What an attempt to pay, and its charge, may end as.
 SETTLED = {"captured", "declined", "voided"}
-#: Ends of payments that are told: money that came is told by the order.
-TOLD_PAYMENTS = {"declined", "voided"}
 #: What the shop is told of its stock.
 CROSSINGS = {"stock.low", "stock.back"}
 #: The most lines of one kind that a verdict has.
@@ -218,7 +216,7 @@ def _to_be_told(all_of: _Ledgers) -> Iterator[str]:
             if each["state"] != PENDING:
                 yield f"{name} order.{each['state']}"
     for name, payment in all_of.payments.items():
-        if payment["state"] in TOLD_PAYMENTS:
+        if payment["state"] in SETTLED:
             yield f"{name} payment.{payment['state']}"
     yield from _to_be_told_of_holds(all_of)
     for name, job in all_of.jobs.items():
@@ -233,8 +231,11 @@ def _to_be_told_of_holds(all_of: _Ledgers) -> Iterator[str]:
         if hold is None:
             continue
         yield f"{name} hold.held"
-        if hold["order_id"] is None and hold["state"] == RELEASED:
-            yield f"{name} hold.{'expired' if hold['cause'] == HOLD_EXPIRED else 'released'}"
+        if hold["order_id"] is None and hold["state"] == RELEASED and hold["cause"] != HOLD_EXPIRED:
+            yield f"{name} hold.released"
+    for name, hold in all_of.holds.items():
+        if hold.get("cause") == HOLD_EXPIRED:
+            yield f"{name} hold.expired"
 
 
 def few(what: str, names: Iterable[str]) -> list[str]:

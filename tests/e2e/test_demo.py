@@ -64,7 +64,8 @@ def test_a_short_demo_is_right_to_the_cent_and_leaves_nothing_running():
     assert result["rejected"] >= 1
     assert result["oversold"] == 0
     assert (result["gross"], result["net"]) == (gross(orders) / 100, net(orders) / 100)
-    assert result["events"] == result["accepted"] + result["paid"] + result["expired"]
+    # Each payment is told of the order and of the money, each expiry of the order and of its hold.
+    assert result["events"] == result["accepted"] + 2 * (result["paid"] + result["expired"])
     assert result["orders_per_second"] > 0
     assert 0 < result["p50_ms"] <= result["p99_ms"]
     assert max(map(len, out.splitlines()[:-1])) <= 100

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from domain.settings import Media
 from ops.bench import media, media_child
 from ops.bench.children import ask
 from tests.pictures import encoded, noisy
 
 
+@pytest.mark.long
 def test_each_contender_measures_the_same_things(tmp_path: Path):
     path = tmp_path / "0.jpeg"
     path.write_bytes(encoded(noisy(640, 480)))

@@ -138,8 +138,11 @@ async def test_a_claim_whose_answer_never_came_is_let_go_and_counts_as_no_run(
     with pytest.raises(AutoReconnect):
         await services.runs.claim(job_id, kind=RELEASE.kind)
     assert await state_of(services, job_id) == "running"
-    await services.runs.drain()
-    assert await state_of(services, job_id) == "queued"
+
+    async def let_go() -> bool:
+        return await state_of(services, job_id) == "queued"
+
+    await eventually(let_go)
     clock.move(seconds=1)
     assert (await claimed(services, job_id)).attempts == 1
 
@@ -380,6 +383,26 @@ async def test_a_verb_that_hangs_is_run_again_and_ends_dead(
     await run_job(handler, hasty, job_id)
     stored = await hasty.jobs.get(job_id, owner=None)
     assert (stored["state"], "TimeoutError" in stored["error"]["fault"]) == ("dead", True)
+
+
+async def test_a_process_that_is_to_stop_does_not_wait_for_a_store_that_is_away(
+    services: Services, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+):
+    job_id = await submitted(services)
+
+    async def away(*_: object, **__: object) -> None:
+        raise AutoReconnect
+
+    handler = dataclasses.replace(HANDLED[RELEASE.kind], run=away)
+    with monkeypatch.context() as patched:
+        patched.setattr(services.runs, "retry", away)
+        async with asyncio.timeout(5):
+            await run_job(handler, services, job_id, stopping=lambda: True)
+    # It is the relay's.
+    assert await state_of(services, job_id) == "running"
+    clock.move(seconds=services.settings.jobs.lease.total_seconds() + 1)
+    assert await services.relay.take_back() == 1
+    assert await state_of(services, job_id) == "queued"
 
 
 def test_no_run_may_outlast_the_brokers_patience():
