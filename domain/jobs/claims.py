@@ -51,7 +51,7 @@ class Claims:
         return await batches.submit(job_id)
 
     async def drain(self) -> None:
-        """Returns when every claim has been written, or given up. What is not let go by then is the relay's."""
+        """Returns when every claim was written or given up. What is not let go by then is the relay's."""
         for batches in self._batches.values():
             await batches.drain()
         for task in self._tasks:
