@@ -1,6 +1,7 @@
 """The API's process: one or more uvicorn workers on one socket."""
 
 import argparse
+import math
 import os
 import shutil
 import signal
@@ -100,6 +101,7 @@ def _serve(app: FastAPI, settings: Settings, listener: socket.socket, *, ready: 
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=math.ceil(settings.api.keep_alive.total_seconds()),
         timeout_graceful_shutdown=int(settings.api.shutdown_timeout.total_seconds()),
     )
     # uvicorn raises the signal that stopped it again, once it has stopped.

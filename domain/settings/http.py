@@ -29,6 +29,8 @@ class Api(BaseSettings):
     proxies: int = Field(default=0, ge=0, le=10)
     #: Serves `/docs` and `/openapi.json`.
     docs: bool = True
+    #: How long a connection stays open between two requests. What stands in front has to give up first.
+    keep_alive: Duration = duration("75s")
     shutdown_timeout: Duration = duration("20s")
 
 

@@ -31,7 +31,7 @@ SETTINGS = {
     "STOCKYARD_API_SHUTDOWN_TIMEOUT": f"{SHUTDOWN:.0f}s",
     "STOCKYARD_WORKERS_PROBE_SILENCE": "2s",
     # A third of it is how long a worker asks a store that is away whether it has a job.
-    "STOCKYARD_JOBS_LEASE": "12s",
+    "STOCKYARD_JOBS_LEASE": "9s",
 }
 
 

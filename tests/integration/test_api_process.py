@@ -51,9 +51,21 @@ def url_of(log: Path, child: subprocess.Popen[bytes]) -> str:
     raise AssertionError(log.read_text())
 
 
+def _ends_when_idle(url: str) -> None:
+    where = httpx.URL(url)
+    with socket.create_connection((where.host, where.port or 0), timeout=5) as link:
+        link.sendall(b"GET /healthz HTTP/1.1\r\nHost: api\r\n\r\n")
+        began, said = time.monotonic(), b""
+        while more := link.recv(4096):
+            said += more
+    assert said.startswith(b"HTTP/1.1 200")
+    assert time.monotonic() - began > 0.5
+
+
 def test_it_serves_until_it_is_told_to_stop(environment: dict[str, str], tmp_path: Path):
-    with process(environment, tmp_path) as (child, log):
+    with process(environment | {"STOCKYARD_API_KEEP_ALIVE": "1s"}, tmp_path) as (child, log):
         url = url_of(log, child)
+        _ends_when_idle(url)
         credentials = {"email": "ada@example.com", "password": "correct horse battery"}
         httpx.post(url + "/v1/auth/register", json=credentials).raise_for_status()
         token = httpx.post(url + "/v1/auth/login", json=credentials).json()["access_token"]
