@@ -225,7 +225,7 @@ def _limit(services: Services) -> asyncio.Timeout:
 async def _give_back(
     services: Services, job: Claimed, error: Exception, stopping: Callable[[], bool]
 ) -> None:
-    """Queues the job again as soon as the store is back. Past the lease the relay does that."""
+    """Queues the job again as soon as the store is back. Else, past the lease, the relay does that."""
     lapsed = time.monotonic() + services.settings.jobs.lease.total_seconds()
     telling = asyncio.create_task(_tell(services, job, error))
     try:
