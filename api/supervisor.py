@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Self
 
 from domain.lifeline import lifeline
 from domain.observe import logger
+from domain.signals import Flag
 
 log = logger(__name__)
 
@@ -153,7 +153,7 @@ def supervise(listener: socket.socket, *, workers: int) -> int:
     place serves, and new code and a new `.env` are read. Where a new one does not start, the old ones go on.
     1 where one of the first could not open its services; 0 after a stop.
     """
-    stop, again = threading.Event(), threading.Event()
+    stop, again = Flag(), Flag()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     if not (sys.stdin and sys.stdin.isatty()):

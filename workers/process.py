@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from types import FrameType
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -18,6 +18,7 @@ from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
 
 from domain.probe import probing
 from domain.settings import Settings
+from domain.signals import Flag
 from workers.broker import StockyardBroker, StockyardWorker, make_broker, pools_by_queue
 from workers.control import consumers_alive, drain, loop_alive, not_consuming
 
@@ -55,7 +56,7 @@ class Opened(Generic[Services]):
         self._ready: Future[Services] = Future()
         self._ended = asyncio.run_coroutine_threadsafe(self._hold(services), loop)
 
-    def get(self, *, give_up: threading.Event) -> Services | None:
+    def get(self, *, give_up: Flag) -> Services | None:
         """The services; None if told to give up before. Raises what their opening raised."""
         while not give_up.is_set():
             both: list[Future[Any]] = [self._ready, self._ended]
@@ -147,13 +148,15 @@ def _too_late(broker: StockyardBroker) -> None:
 
 
 def _exit_now(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # A signal may have come in the middle of a write, which then cannot be finished.
+        with suppress(RuntimeError):
+            stream.flush()
     os._exit(code)
 
 
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
+def _stop_on_signals() -> Flag:
+    stop = Flag()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():

@@ -1,6 +1,10 @@
 import signal
 import subprocess
 import sys
+import threading
+import time
+
+from domain.signals import Flag
 
 PROGRAM = """
 import signal, time
@@ -22,3 +26,55 @@ def test_sigterm_ends_a_command_that_a_script_started_in_the_background():
         command.send_signal(signal.SIGTERM)
         assert command.stdout.readline() == "cleaned up\n"
         assert command.wait(10) == 0
+
+
+#: Waits again and again under a signal per millisecond. With an Event in place of the Flag it ends within the
+#: second: in a handler that waits for the lock of the wait that it has interrupted.
+BUSY = """
+import signal, time
+from domain.signals import Flag
+
+flag, waits, told = Flag(), 0, 0
+signal.signal(signal.SIGALRM, lambda *_: flag.set())
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+until = time.monotonic() + 1.5
+while time.monotonic() < until:
+    told += flag.wait(0.0001)
+    flag.clear()
+    waits += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(waits > 100, told > 10)
+"""
+
+
+def test_a_signal_that_comes_within_the_wait_for_it_ends_the_wait():
+    ended = subprocess.run(
+        [sys.executable, "-c", BUSY], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (ended.stdout, ended.returncode) == ("True True\n", 0), ended.stderr[-500:]
+
+
+def test_a_flag_is_raised_until_it_is_cleared():
+    flag = Flag()
+    assert not flag.wait(0)
+    flag.set()
+    flag.set()
+    assert flag.is_set()
+    assert flag.wait()
+    flag.clear()
+    assert not flag.is_set()
+    assert not flag.wait(0.01)
+
+
+def test_a_wait_without_a_time_ends_with_the_signal():
+    flag = Flag()
+    threading.Timer(0.1, flag.set).start()
+    began = time.monotonic()
+    assert flag.wait()
+    assert time.monotonic() - began >= 0.1 - 0.02
+
+
+def test_a_wait_with_a_time_ends_without_one():
+    began = time.monotonic()
+    assert not Flag().wait(0.05)
+    assert 0.04 < time.monotonic() - began < 5
