@@ -83,7 +83,9 @@ async def prepare(
             await ping(database)
         # Beanie asks each collection for its indexes first, which doubles the time that this takes.
         await init_beanie(database=database, document_models=list(models), skip_indexes=True)
-        await asyncio.gather(*(_create_indexes(database, model) for model in models))
+        # One after another: side by side they are no sooner done, and open a connection each.
+        for model in models:
+            await _create_indexes(database, model)
     except PyMongoError as error:
         raise ServiceAway(service="MongoDB", reason=_first_line(error)) from error
     return database

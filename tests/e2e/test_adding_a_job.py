@@ -92,7 +92,8 @@ async def test_the_subscriber_hears_of_an_order(shop: Shop, environment: dict[st
     program = tmp_path / "subscriber.py"
     program.write_text(SUBSCRIBER[1], encoding="utf-8")
     heard = tmp_path / "heard"
-    await shop.stock(A=9)
+    # More than are placed before a slow machine has started the program.
+    await shop.stock(A=10_000)
     with heard.open("wb") as out:
         subscriber = await asyncio.create_subprocess_exec(
             sys.executable, str(program), "ada", env=environment, stdout=out
