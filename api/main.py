@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.connection import Connection
 from api.supervisor import supervise
+from domain import garbage
 from domain.bootstrap import tracing
 from domain.lifeline import stop_with_parent
 from domain.observe import configure_logging, logger
@@ -78,6 +79,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn calls it."""
         await super().startup(sockets)
+        garbage.freeze()
         if self._ready is not None:
             os.write(self._ready, b"1")
             os.close(self._ready)

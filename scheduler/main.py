@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from domain import garbage
 from domain.bootstrap import open_services, tracing
 from domain.errors import ServiceAway
 from domain.observe import configure_logging, logger
@@ -35,6 +36,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         with probing(settings.scheduler, problems=runs.problems):
             async with leader.standing(), Reports(services, runs, leader, entries).open():
                 schedule.start()
+                garbage.freeze()
                 log.info("scheduler.started")
                 await stop.wait()
                 # The schedule's own way to stop cancels what runs, and logs each as a fault.

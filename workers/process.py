@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import structlog
 from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
 
+from domain import garbage
 from domain.probe import probing
 from domain.settings import Settings
 from domain.signals import Flag
@@ -120,6 +121,7 @@ def run(
             return 0
         with probing(settings.workers, problems=problems, unready=partial(not_consuming, worker)):
             worker.start()
+            garbage.freeze()
             log.info("worker started", pools=list(pools), threads=settings.workers.threads)
             stop.wait()
             _finish(worker, [attending, opened], seconds=settings.workers.shutdown_timeout.total_seconds())
