@@ -125,7 +125,7 @@ async def test_a_broker_that_is_away_refuses_at_once_and_works_again_later(party
     began = time.monotonic()
     assert await party.queue.publish(messages(pool, 3)) == [False] * 3
     assert await party.queue.depth(pool) is None
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 1
     party.come_back()
     await eventually(lambda: answers(party.queue))
     assert await party.queue.publish(messages(pool, 1)) == [True]
@@ -193,7 +193,7 @@ async def test_a_silent_broker_costs_no_more_than_the_deadline(
         proxy.freeze()
         began = time.monotonic()
         assert await queue.publish(messages(pool, 3)) == [False] * 3
-        assert 0.25 < time.monotonic() - began < 1
+        assert 0.25 < time.monotonic() - began < 2
         proxy.mend()
         assert await queue.publish(messages(pool, 1)) == [True]
 

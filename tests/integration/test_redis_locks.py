@@ -226,5 +226,5 @@ async def test_a_dead_redis_costs_one_deadline_a_second(valkey: Valkey, redis: R
     with frozen(valkey):
         began = time.monotonic()
         assert not any([await holds(real(redis), A) for _ in range(50)])
-        assert time.monotonic() - began < 0.75
+        assert time.monotonic() - began < 2
     assert missed("away") == before + 50

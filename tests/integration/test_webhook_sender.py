@@ -155,7 +155,7 @@ async def test_a_receiver_that_is_slow_at_every_byte_is_left_after_the_time(
     for path in ("/drip", "/nothing"):
         sent = await send(sender, receiver.url(path))
         assert (sent.status, sent.error) == (None, "timeout")
-        assert 0.5 <= sent.seconds < 2
+        assert 0.5 <= sent.seconds < 5
 
 
 async def test_once_the_status_is_known_a_slow_body_changes_nothing(

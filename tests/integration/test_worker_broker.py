@@ -501,7 +501,7 @@ def test_a_signal_lets_the_jobs_in_hand_finish_and_gives_the_rest_back(
     with process(line, work=1) as child:
         read_until(child, "began b")
         child.send_signal(number)
-        said = child.communicate(timeout=12)[0]
+        said = child.communicate(timeout=30)[0]
     assert child.returncode == 0
     assert "ended a" in said
     assert "ended b" in said
@@ -535,7 +535,7 @@ def test_a_second_signal_ends_the_process_at_once(line: Line) -> None:
 def test_without_services_no_actor_runs_and_the_process_says_why(line: Line) -> None:
     line.send("a")
     with process(line, work=0, services="away") as child:
-        said = child.communicate(timeout=10)[0]
+        said = child.communicate(timeout=30)[0]
     assert child.returncode == 1
     assert "the store is away" in said
     assert "Traceback" not in said
