@@ -1,4 +1,4 @@
-"""`stockyard queues`: what waits, pauses, and purges."""
+"""`stockyard queues`: what waits in them, and to pause, resume, purge and delete them."""
 
 from dataclasses import asdict
 from typing import Annotated, Any, Literal

@@ -147,6 +147,27 @@ async def test_a_claim_whose_answer_never_came_is_let_go_and_counts_as_no_run(
     assert (await claimed(services, job_id)).attempts == 1
 
 
+async def test_a_stop_leaves_claims_to_the_relay_that_cannot_be_let_go(
+    services: Services, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+):
+    job_id = await submitted(services)
+
+    async def lost(*_: object) -> dict[str, Claimed]:
+        clock.move(seconds=services.settings.jobs.lease.total_seconds() / 2)
+        raise AutoReconnect
+
+    monkeypatch.setattr(claims.Claims, "_taken", lost)
+    with pytest.raises(AutoReconnect):
+        await services.runs.claim(job_id, kind=RELEASE.kind)
+    async with asyncio.timeout(claims.ASK_AGAIN * 0.9):
+        await services.runs.drain()
+    assert await state_of(services, job_id) == "running"
+    monkeypatch.undo()
+    clock.move(seconds=services.settings.jobs.lease.total_seconds() + 1)
+    assert await services.relay.take_back() == 1
+    assert await state_of(services, job_id) == "queued"
+
+
 async def test_what_ended_is_not_claimed_again(services: Services):
     job = await claimed(services, await submitted(services))
     assert await services.runs.succeed(job, {"done": True})
