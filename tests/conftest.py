@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
+from domain import garbage
 from domain.accounts.service import Accounts
 from domain.adapters.redis import RedisLink, close, connect
 from domain.bootstrap import Services, open_services
@@ -45,6 +46,11 @@ structlog.configure(
 )
 #: Makes every environment's names its own, within a run and between runs.
 _serial = itertools.count(os.getpid() * 100)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: no full collection looks through it."""
+    garbage.freeze()
 
 
 class MovableClock:
