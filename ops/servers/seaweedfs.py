@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import boto3
 from botocore.config import Config
@@ -14,8 +15,9 @@ from ops.servers.base import Server, StackError, beside_python
 ACCESS_KEY = "STOCKYARD_S3_ACCESS_KEY"
 SECRET_KEY = "STOCKYARD_S3_SECRET_KEY"  # noqa: S105  the name of a variable
 
-#: Seconds for connecting and for an answer; the caller repeats.
-BRISK = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1}, signature_version="s3v4")
+#: Seconds for an answer; the caller repeats.
+ANSWER = 5.0
+BRISK = Config(connect_timeout=2, read_timeout=ANSWER, retries={"total_max_attempts": 1}, signature_version="s3v4")
 
 
 class SeaweedFS(Server):
@@ -63,7 +65,7 @@ class SeaweedFS(Server):
         return argv, {**self.machine.environ, "HOME": str(folder)}
 
     def ping(self) -> None:
-        """A signed ListBuckets."""
+        """A signed ListBuckets; of ours, also whether it can read what it stores."""
         at = urlsplit(self.url)
         if at.port and not ports.accepts(at.port, host=at.hostname or ports.LOOPBACK):
             raise ConnectionRefusedError(self.url)
@@ -77,6 +79,8 @@ class SeaweedFS(Server):
         )
         client.list_buckets()
         client.close()
+        if self.managed:
+            self._need_volumes()
 
     def stop(self) -> None:
         """As a kill would, once the volumes are closed. Takes its sockets in the temporary folder along."""
@@ -85,6 +89,17 @@ class SeaweedFS(Server):
             for socket in Path("/tmp").glob("seaweedfs-*.sock"):  # noqa: S108  its place for them is fixed
                 if socket.stem.rpartition("-")[2] in map(str, self._own_ports().values()):
                     socket.unlink(missing_ok=True)
+
+    def _need_volumes(self) -> None:
+        """Raises ConnectionError until the volumes have told the master of themselves.
+
+        The gateway answers before, and an object that is there is an internal error until then.
+        """
+        status = f"http://{ports.LOOPBACK}:{self.port('master')}/dir/status"
+        with urlopen(status, timeout=ANSWER) as answer:
+            centers = json.load(answer)["Topology"]["DataCenters"] or []
+        if not any(rack["DataNodes"] for center in centers for rack in center["Racks"] or []):
+            raise ConnectionError("no volumes yet")
 
     def _own_ports(self) -> dict[str, int]:
         kinds = ("s3", "filer", "volume", "master")
