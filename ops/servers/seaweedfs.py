@@ -17,7 +17,9 @@ SECRET_KEY = "STOCKYARD_S3_SECRET_KEY"  # noqa: S105  the name of a variable
 
 #: Seconds for an answer; the caller repeats.
 ANSWER = 5.0
-BRISK = Config(connect_timeout=2, read_timeout=ANSWER, retries={"total_max_attempts": 1}, signature_version="s3v4")
+BRISK = Config(
+    connect_timeout=2, read_timeout=ANSWER, retries={"total_max_attempts": 1}, signature_version="s3v4"
+)
 
 
 class SeaweedFS(Server):
