@@ -4,6 +4,11 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 
+#: Seconds after which a wait without a time looks again. A signal that comes just before the thread blocks does
+#: not wake it, and its handler runs once the thread is awake.
+LOOK = 0.2
+
+
 class Flag:
     """Raised by a signal's handler, waited for by one thread: `threading.Event` is for other threads only.
 
@@ -33,7 +38,9 @@ class Flag:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Whether it is raised, at latest after so many seconds; without a time, once it is."""
-        if not self._raised:
+        while not self._raised:
             with suppress(Empty):
-                self._wake.get(timeout=timeout)
+                self._wake.get(timeout=LOOK if timeout is None else timeout)
+            if timeout is not None:
+                break
         return self._raised
