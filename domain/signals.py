@@ -3,9 +3,8 @@
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-
-#: Seconds after which a wait without a time looks again. A signal that comes just before the thread blocks does
-#: not wake it, and its handler runs once the thread is awake.
+#: Seconds after which a wait without a time looks again. A signal that comes just before the thread blocks
+#: does not wake it, and its handler runs once the thread is awake.
 LOOK = 0.2
 
 

@@ -78,3 +78,27 @@ def test_a_wait_with_a_time_ends_without_one():
     began = time.monotonic()
     assert not Flag().wait(0.05)
     assert 0.04 < time.monotonic() - began < 5
+
+
+#: The signal is taken by another thread, so that it wakes nobody: as one that comes before the main thread blocks.
+UNHEARD = """
+import signal, threading, time
+from domain.signals import Flag
+
+flag = Flag()
+signal.signal(signal.SIGTERM, lambda *_: flag.set())
+
+def tell():
+    time.sleep(0.3)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+threading.Thread(target=tell, daemon=True).start()
+print(flag.wait())
+"""
+
+
+def test_a_signal_that_does_not_wake_the_wait_for_it_ends_it_soon():
+    ended = subprocess.run(
+        [sys.executable, "-c", UNHEARD], capture_output=True, text=True, timeout=10, check=False
+    )
+    assert (ended.stdout, ended.returncode) == ("True\n", 0), ended.stderr[-500:]
