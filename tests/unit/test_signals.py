@@ -80,7 +80,7 @@ def test_a_wait_with_a_time_ends_without_one():
     assert 0.04 < time.monotonic() - began < 5
 
 
-#: The signal is taken by another thread, so that it wakes nobody: as one that comes before the main thread blocks.
+#: Another thread takes the signal, so that it wakes nobody: as one that comes before the main thread blocks.
 UNHEARD = """
 import signal, threading, time
 from domain.signals import Flag
