@@ -1,4 +1,7 @@
-"""Jobs of whoever began them: looked at, awaited, cancelled. What ops do with them is in `ops_jobs`."""
+"""Jobs of whoever began them, and for ops of everybody: looked at, awaited, cancelled, replayed.
+
+What else ops do with jobs is in `ops_jobs`.
+"""
 
 from datetime import timedelta
 from typing import Annotated, get_args
@@ -6,20 +9,25 @@ from typing import Annotated, get_args
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.answers import json, page
+from api.cursors import encode
 from api.deps import Caller, IdCursor, Limit, Requires, Wait
 from api.filters import Filter
 from api.openapi import problems
+from api.ops_acts import actor_of
 from api.schemas.jobs import JobPage, JobState, JobView
 from api.waiting import find_job
 from domain.errors import NotFound
+from domain.jobs.forms import brief
 from domain.jobs.rules import view
+from domain.jobs.searching import Wanted
 from domain.jobs.service import JobQuery
 
 routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 #: Whoever can begin jobs; one of somebody else's is shown with `ops:read`.
 Reader = Annotated[Caller, Depends(Requires("orders:read", "orders:manage", "catalog:write", "ops:read"))]
-Writer = Annotated[Caller, Depends(Requires("orders:write", "catalog:write"))]
+Writer = Annotated[Caller, Depends(Requires("orders:write", "catalog:write", "ops:write"))]
+Ops = Annotated[Caller, Depends(Requires("ops:write"))]
 #: The oldest age that can be asked for.
 OLDEST = timedelta(days=3650)
 State = Annotated[str | None, Depends(Filter("state").one_of(*get_args(JobState)).build())]
@@ -51,15 +59,16 @@ async def list_jobs(
     kind: Kind = None,
     older_than: OlderThan = None,
 ) -> Response:
-    """The caller's own jobs, newest first. Ops find everybody's with `GET /v1/ops/jobs`."""
+    """The caller's own jobs, newest first; with `ops:read` everybody's, as `GET /v1/ops/jobs` finds them."""
     services = caller.services
+    until = services.clock() - older_than if older_than is not None else None
+    if caller.principal.may("ops:read"):
+        wanted = Wanted(state=state, kind=kind, until=until, before=cursor, limit=limit)
+        found = await services.job_desk.find(wanted)
+        following = encode(found.position) if found.position else None
+        return json({"jobs": [brief(job) for job in found.jobs], "next_cursor": following})
     query = JobQuery(
-        owner=caller.account_id,
-        state=state,
-        kind=kind,
-        older_than=services.clock() - older_than if older_than else None,
-        before=cursor,
-        limit=limit + 1,
+        owner=caller.account_id, state=state, kind=kind, older_than=until, before=cursor, limit=limit + 1
     )
     shown, following = page(await services.jobs.find(query), limit, lambda job: str(job["_id"]))
     jobs = [{**view(job), "owner": job["owner"], "history": None} for job in shown]
@@ -68,6 +77,20 @@ async def list_jobs(
 
 @routes.post("/{job_id}/cancel", response_model=JobView, responses=problems(404, 409), summary="Cancel a job")
 async def cancel_job(job_id: str, caller: Writer) -> Response:
-    """Cancels a job of the caller's that no worker has begun. A second cancel answers as the first."""
-    job = await caller.services.jobs.cancel(job_id, owner=caller.account_id, by=caller.account_id)
+    """Cancels a job of the caller's that no worker has begun, or with `ops:write` anybody's or a dead one.
+
+    A second cancel answers as the first.
+    """
+    services = caller.services
+    if caller.principal.may("ops:write"):
+        await services.job_desk.cancel(job_id, actor=actor_of(caller))
+        return json(brief(await services.jobs.get(job_id, owner=None)))
+    job = await services.jobs.cancel(job_id, owner=caller.account_id, by=caller.account_id)
     return json({**view(job), "owner": job["owner"]})
+
+
+@routes.post("/{job_id}/replay", response_model=JobView, responses=problems(404, 409), summary="Replay a job")
+async def replay_job(job_id: str, caller: Ops) -> Response:
+    """As `POST /v1/ops/jobs/{job_id}/replay`, without a reason."""
+    await caller.services.job_desk.replay(job_id, actor=actor_of(caller))
+    return json(brief(await caller.services.jobs.get(job_id, owner=None)))

@@ -26,7 +26,7 @@ class NewKey(Wire):
                 {
                     "name": "warehouse scanner",
                     "scopes": ["orders:read"],
-                    "expires_at": "2027-06-01T00:00:00Z",
+                    "expires_at": "2035-06-01T00:00:00Z",
                     "rate_limit": 120,
                 }
             ]

@@ -146,11 +146,18 @@ class Accounts:
         change was faster, and TooManyRequests as `log_in` does.
         """
         account = await self.get(by.account_id)
-        async with self._throttle.trying(address=device.address, account=account.email, wrong=Invalid):
+        async with self._throttle.trying(
+            address=device.address,
+            account=account.email,
+            wrong=Invalid,
+            familiar=partial(self._familiar, account.email, device),
+        ):
             right, _ = await self._passwords.verify(current[:MAX_PASSWORD], account.password_hash)
             if not right or len(current) > MAX_PASSWORD:
                 raise Invalid(reason="wrong_password")
         better = await self._passwords.hash(new, email=account.email)
+        # Before and after: whoever is logged in elsewhere is out, also where this process dies in between.
+        await self.sessions.end_all(account.id, but=by.session_id, reason="password_changed")
         await self._password_changes.write(account, better, address=device.address)
         await self.sessions.end_all(account.id, but=by.session_id, reason="password_changed")
 

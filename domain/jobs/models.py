@@ -32,8 +32,8 @@ class Step(BaseModel):
 class Job(Document):
     """One piece of work. The ledger is the outbox: a job is accepted once this is stored.
 
-    `not_before` is when the relay sends a queued job (again): shortly after it was accepted, long after
-    RabbitMQ confirmed it, and after the pause before another run.
+    `not_before` is when the relay sends a queued job (again): long after it was accepted or sent, at once
+    where RabbitMQ did not confirm it, and after the pause before another run.
     """
 
     id: str  # type: ignore[assignment]  # a UUIDv7 of ours; for `orders.place` the order's id too

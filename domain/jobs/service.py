@@ -100,6 +100,7 @@ class Jobs:
             self._fair.ended([job["_id"]])
             if not same_request(stored, job, command):
                 raise IdempotencyKeyReused(key=key)
+            await self._dispatcher.send_once_more(stored)
         else:
             await self._begin(job, at_once=at_once)
         return Accepted(job_id=stored["_id"], state=stored["state"], replayed=repeated)
@@ -150,11 +151,12 @@ class Jobs:
     ) -> Accepted | None:
         """The job that has the key. Raises IdempotencyKeyReused where it was for another request."""
         query = {"owner": owner, "kind": kind.kind, "key": key}
-        job = await self._database[JOBS].find_one(query, {"state": 1, "fingerprint": 1})
+        job = await self._database[JOBS].find_one(query, {"payload": 0, "history": 0})
         if job is None:
             return None
         if job["fingerprint"] != fingerprint(request):
             raise IdempotencyKeyReused(key=key)
+        await self._dispatcher.send_once_more(job)
         return Accepted(job_id=job["_id"], state=job["state"], replayed=True)
 
     def _new(self, command: Command, **more: Any) -> Doc:

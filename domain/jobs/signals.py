@@ -14,7 +14,7 @@ from domain.batching import Batcher
 from domain.changes import Database, Doc
 from domain.jobs.meter import Meter
 from domain.jobs.models import JOBS
-from domain.jobs.rules import FINAL, WAKE_CHANNEL, cache_key, view
+from domain.jobs.rules import FINAL, REPLAYABLE, SUCCEEDED, WAKE_CHANNEL, cache_key, view
 from domain.metrics import JOB_SECONDS
 from domain.metrics import JOBS as JOBS_TOTAL
 from domain.observe import HotLog
@@ -22,8 +22,9 @@ from domain.ports import Cache, PubSub
 
 #: The outcome, in metrics, of a run that is followed by another.
 RETRIED = "retried"
-#: How long an ended job's form stays in the cache.
-CACHE_SECONDS = 600
+#: How long an ended job's form stays in the cache; and that of one that may be run again, for nobody can be
+#: sure that the cache was there to be told of it.
+CACHE_SECONDS, REPLAYABLE_SECONDS = 600, 5
 #: Seconds after which somebody who waits looks into the ledger although nobody told of an end.
 LOOK_AGAIN = 2.0
 
@@ -79,18 +80,12 @@ class JobSignals:
         await self._outgoing.submit(job_id)
 
     async def _tell(self, batch: list[Doc | str]) -> list[None]:
-        forms: dict[str, str | None] = {}
-        for each in batch:
-            if isinstance(each, str):
-                forms[cache_key(each)] = None
-            else:
-                form = {"owner": each["owner"], "view": view(each)}
-                forms[cache_key(each["_id"])] = json.dumps(form, ensure_ascii=False)
-        kept = {key: form for key, form in forms.items() if form is not None}
-        if kept:
-            await self._cache.put(kept, seconds=CACHE_SECONDS)
-        if len(kept) < len(forms):
-            await self._cache.drop([key for key, form in forms.items() if form is None])
+        last = {each if isinstance(each, str) else each["_id"]: each for each in batch}
+        ends = [job for job in last.values() if not isinstance(job, str)]
+        for seconds, states in ((CACHE_SECONDS, {SUCCEEDED}), (REPLAYABLE_SECONDS, set(REPLAYABLE))):
+            kept = {cache_key(job["_id"]): _cached(job) for job in ends if job["state"] in states}
+            await self._cache.put(kept, seconds=seconds)
+        await self._cache.drop([cache_key(job_id) for job_id, job in last.items() if isinstance(job, str)])
         told = " ".join(each["_id"] for each in batch if not isinstance(each, str))
         if told:
             await self._pubsub.publish([(WAKE_CHANNEL, told)])
@@ -152,6 +147,11 @@ class JobSignals:
             for job_id in ended or list(self._waiting):
                 for event in self._waiting.get(job_id, ()):
                     event.set()
+
+
+def _cached(job: Doc) -> str:
+    """The job's form, and whose it is."""
+    return json.dumps({"owner": job["owner"], "view": view(job)}, ensure_ascii=False)
 
 
 def _facts(job: Doc, seconds: float) -> Doc:

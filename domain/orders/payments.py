@@ -18,7 +18,7 @@ from domain.inventory.models import HOLDS
 from domain.inventory.rules import EXPIRED as HOLD_EXPIRED
 from domain.inventory.rules import HELD
 from domain.inventory.rules import PAID as HOLD_PAID
-from domain.metrics import BATCH_SIZE
+from domain.metrics import BATCH_SIZE, EXPIRIES
 from domain.orders import states
 from domain.orders.models import ORDERS, PAYMENTS
 from domain.orders.payment_ends import CAPTURED, DECLINED, VOIDED, End, PaymentEnds
@@ -126,7 +126,7 @@ class OrderPayments:
         going_on = await self._going_on(late) if late else set[str]()
         over = {hold for payment, hold in late.items() if payment not in going_on}
         if over:
-            await self._holds.end(over, cause=HOLD_EXPIRED)
+            EXPIRIES.labels("payment").inc(len(await self._holds.end(over, cause=HOLD_EXPIRED)))
         return (holds.keys() - late.keys()) | going_on
 
     async def _going_on(self, late: Mapping[str, str]) -> set[str]:

@@ -21,6 +21,7 @@ ROWS = (
     ("batch_of_one_orders_per_second", "(a) with batches of one", "/s"),
     ("limit_dramatiq_jobs_per_second", "limit: plain Dramatiq, no-op, confirmed", "/s"),
     ("limit_store_orders_per_second", "limit: the store alone, batches of 50", "/s"),
+    ("limit_ledger_jobs_per_second", "limit: the ledger's inserts alone, batches of 50", "/s"),
     ("limit_empty_202_per_second", "limit: an empty FastAPI 202", "/s"),
     ("worker_rss_mb", "worker's memory", "MB"),
 )

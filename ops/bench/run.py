@@ -21,9 +21,9 @@ from ops.servers.process import wait_until
 from ops.stack import Stack
 
 #: Cases in the order in which a round runs them.
-CASES = ("spread", "hot", "accept", "one", "dramatiq", "store", "empty")
+CASES = ("spread", "hot", "accept", "one", "dramatiq", "store", "ledger", "empty")
 #: What each platform is needed for.
-NEEDS = {"main": {"spread", "hot", "store"}, "accept": {"accept"}, "one": {"one"}}
+NEEDS = {"main": {"spread", "hot", "store"}, "accept": {"accept", "ledger"}, "one": {"one"}}
 #: What makes every batch one: the worker's, and the API's ledger writes.
 BATCHES_OF_ONE = {"STOCKYARD_WORKERS_MAX_BATCH": "1", "STOCKYARD_JOBS_MAX_BATCH": "1"}
 #: Different orders of one case.
@@ -91,6 +91,7 @@ class Bench:
                 "one": self._one,
                 "dramatiq": self._dramatiq,
                 "store": self._store,
+                "ledger": self._ledger,
                 "empty": self._empty,
             }
             for number in range(self._plan.rounds):
@@ -156,11 +157,22 @@ class Bench:
 
     def _store(self) -> None:
         platform = self._platforms["main"]
-        wanted = {"orders": make_orders(self._skus), "accounts": platform.shop["accounts"]}
-        how = {"batch": STORE_BATCH, "seconds": self._plan.seconds / 2}
-        answer = children.ask("bare_store", wanted | how, platform.environment)
-        self._add("limit_store_orders_per_second", answer["orders"] / answer["seconds"])
+        self._add("limit_store_orders_per_second", self._bare(platform, ledger=False))
         self._check(platform)
+
+    def _ledger(self) -> None:
+        self._add("limit_ledger_jobs_per_second", self._bare(self._platforms["accept"], ledger=True))
+
+    def _bare(self, platform: Platform, *, ledger: bool) -> float:
+        """Orders, or jobs of orders, that the store alone takes per second."""
+        environment = platform.environment
+        if ledger:
+            # A database for itself, which the child drops: (c) finds its own as it left it.
+            environment = environment | {"STOCKYARD_MONGO_DATABASE": f"{platform.mongo[1]}-ledger"}
+        wanted = {"orders": make_orders(self._skus), "accounts": platform.shop["accounts"], "ledger": ledger}
+        how = {"batch": STORE_BATCH, "seconds": self._plan.seconds / 2}
+        answer = children.ask("bare_store", wanted | how, environment)
+        return float(answer["orders"] / answer["seconds"])
 
     def _empty(self) -> None:
         how = {"follow": False, "path": "/empty", "seconds": self._plan.seconds / 2}

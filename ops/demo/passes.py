@@ -29,7 +29,7 @@ UNPAID_EVERY = 10
 #: Seconds after the end of its hold in which an order has to be seen expired.
 EXPIRY_PATIENCE = 15.0
 #: Seconds for which the listener is given time to hear of what is stored.
-EVENTS_PATIENCE = 5.0
+EVENTS_PATIENCE = 30.0
 
 #: Called with what happened to an order, once per order and step.
 Progress = Callable[[str], None]

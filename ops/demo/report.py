@@ -139,11 +139,16 @@ def _check_scarce(outcome: Outcome) -> list[str]:
     stock = sum(outcome.plan.stock.values())
     if outcome.books.sold > stock:
         wrong.append(f"{outcome.plan.title}: {outcome.books.sold} units were sold of {stock}")
+    if len(outcome.plan.orders) == ALL_ORDERS and not (outcome.expired and outcome.sold_again):
+        wrong.append(f"{outcome.plan.title}: nothing that expired was sold again")
     return wrong + _check_books(outcome)
 
 
 def _check_books(outcome: Outcome) -> list[str]:
-    return [f"{outcome.plan.title}: {name}: {what}" for name, what in outcome.books.wrong.items()]
+    """What the store and the subscriber say, of either pass."""
+    wrong = [f"{outcome.plan.title}: {name}: {what}" for name, what in outcome.books.wrong.items()]
+    told, stored = outcome.events.total(), outcome.events_stored
+    return wrong + ([f"{outcome.plan.title}: {told} of {stored} events were told"] if told != stored else [])
 
 
 def _stages(first: Outcome, second: Outcome) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:

@@ -133,10 +133,18 @@ def under_faults(
             **hooks.settings,
         }  # fmt: skip
         with Fleet(environment, folder=folder, apis=2, pools=pools, schedulers=2) as fleet:
-            return run_faults(
+            summary = run_faults(
                 fleet, stack, environment=environment, seed=seed, seconds=seconds, plan=plan, clients=clients,
                 rate=rate, postbox=postbox, hooks=hooks,
             )  # fmt: skip
+    summary.violations += missed(summary)
+    return summary
+
+
+def missed(summary: Summary) -> list[str]:
+    """What is wrong where most of the killed workers had nothing in their hands: then the run says little."""
+    hit, kills = summary.worker_kills_in_batch, summary.worker_kills
+    return [] if 2 * hit >= kills else [f"only {hit} of {kills} killed workers had a batch in hand"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

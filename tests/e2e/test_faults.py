@@ -27,10 +27,10 @@ from tests.e2e.town import Person, Town, open_town, order_of
 from tests.factories import check_books, eventually
 
 SEED = 20261122
-#: The other way for each server is in the tests below.
+#: The other ways are in the tests below, and in `make soak`.
 PLAN = {
     "kill worker": 2, "kill inventory": 1, "kill api": 1, "kill scheduler": 1,
-    "stop rabbitmq": 1, "kill mongo": 1,
+    "stop rabbitmq": 1, "stop valkey": 1, "kill mongo": 1,
 }  # fmt: skip
 #: Seconds in which a request is answered although the store is away.
 TOLD_WITHIN = 6.0

@@ -295,6 +295,22 @@ async def test_who_comes_in_does_not_use_up_the_tries_of_the_address(shared: Ser
             await accounts.log_in(account.email, PASSWORD, device=device)
 
 
+async def test_an_owner_whose_account_is_under_attack_can_change_the_password(
+    shared: Services, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("domain.accounts.throttle.FIRST", 60.0)
+    at_home, elsewhere = (Device(address=new_id()) for _ in range(2))
+    async with accounts_of(shared, listening=False, login_attempts=1, address_attempts=99) as accounts:
+        account = await somebody(accounts)
+        session = await accounts.log_in(account.email, PASSWORD, device=at_home)
+        for refusal in (Unauthenticated, Unauthenticated, TooManyRequests):
+            with pytest.raises(refusal):
+                await accounts.log_in(account.email, "wrong password", device=elsewhere)
+        owner = await accounts.authenticate(session.token)
+        await accounts.change_password(owner, PASSWORD, "another battery of horses", device=at_home)
+        await accounts.log_in(account.email, "another battery of horses", device=at_home)
+
+
 async def test_nobody_keeps_the_owner_out_by_failing(shared: Services, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("domain.accounts.throttle.FIRST", 60.0)
     at_home, elsewhere = (Device(address=new_id()) for _ in range(2))

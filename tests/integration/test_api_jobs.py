@@ -1,10 +1,13 @@
 """Jobs and reservations over HTTP."""
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
+from redis.asyncio import Redis
 
 from domain.jobs.models import JOBS
+from domain.jobs.rules import cache_key
 from tests.api import ORDER, Api
 
 RESERVE = {"items": [{"sku": "CHAI", "quantity": 2}]}
@@ -46,8 +49,32 @@ async def test_a_job_is_cancelled_by_its_owner_and_replayed_by_ops(api: Api):
     assert (replayed.status_code, replayed.json()["state"]) == (200, "queued")
     again = await ops.post(f"/v1/ops/jobs/{job_id}/replay")
     assert (again.status_code, again.json()["code"]) == (409, "job_not_replayable")
-    assert (await ops.post(f"/v1/jobs/{job_id}/cancel")).status_code == 404
-    assert (await ops.post(f"/v1/ops/jobs/{job_id}/cancel")).json()["state"] == "cancelled"
+    assert (await owner.post(f"/v1/jobs/{job_id}/replay")).status_code == 403
+    for prefix in ("/v1/jobs", "/v1/ops/jobs"):
+        for verb, state in (("cancel", "cancelled"), ("replay", "queued")):
+            answer = await ops.post(f"{prefix}/{job_id}/{verb}")
+            assert (answer.status_code, answer.json()["state"]) == (200, state)
+            assert answer.json()["owner"] == owner.id
+    acts = (await ops.get("/v1/ops/audit-log", params={"thing_id": job_id})).json()["entries"]
+    assert Counter(act["action"] for act in acts) == {"jobs.replay": 4, "jobs.cancel": 2}
+
+
+async def test_a_form_of_a_job_that_may_be_run_again_is_not_kept_for_long(api: Api):
+    await api.shop.stock(CHAI=1)
+    user = api.user()
+    failed = (await user.post("/v1/orders", ORDER)).json()["job_id"]
+    await api.settle(failed)
+    await api.shop.stock(TEA=100)
+    order = {**ORDER, "items": [{"sku": "TEA", "quantity": 1}]}
+    placed = (await user.post("/v1/orders", order)).json()["job_id"]
+    await api.settle(placed)
+    await api.services.signals.drain()
+    redis = Redis.from_url(api.services.settings.redis.url)
+    try:
+        assert 0 < await redis.ttl(cache_key(failed)) <= 5
+        assert await redis.ttl(cache_key(placed)) > 60
+    finally:
+        await redis.aclose()
 
 
 async def test_jobs_are_found_by_state_kind_and_age(api: Api):
@@ -69,7 +96,11 @@ async def test_jobs_are_found_by_state_kind_and_age(api: Api):
     first = (await ops.get("/v1/ops/jobs", params={"limit": 2})).json()
     assert [job["id"] for job in first["jobs"]] == [held, placed[2]]
     assert await ids(cursor=first["next_cursor"]) == placed[1::-1]
-    assert (await ops.get("/v1/jobs")).json()["jobs"] == []
+    everybodys = (await ops.get("/v1/jobs", params={"limit": 2})).json()
+    assert [job["id"] for job in everybodys["jobs"]] == [held, placed[2]]
+    query = {"cursor": everybodys["next_cursor"], "kind": "orders.place"}
+    assert [job["id"] for job in (await ops.get("/v1/jobs", params=query)).json()["jobs"]] == placed[1::-1]
+    assert (await api.user().get("/v1/jobs")).json()["jobs"] == []
     own = (await owner.get("/v1/jobs", params={"state": "queued", "kind": "orders.place"})).json()["jobs"]
     assert [job["id"] for job in own] == placed[:0:-1]
 

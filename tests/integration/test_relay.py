@@ -94,6 +94,25 @@ async def test_a_replayed_request_sends_nothing(office: Services, shop: Shop, br
     assert sent(broker) == []
 
 
+async def test_a_request_that_is_repeated_later_sends_once_what_its_first_may_not_have_sent(
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock
+):
+    # Stored, and the process is gone before the message is: that looks as if it was sent.
+    job_id = (await shop.submit(key="k", A=1)).job_id
+    assert sent(broker) == [job_id]
+    clock.move(seconds=6)
+    assert (await shop.submit(key="k", A=1)).job_id == job_id
+    assert sent(broker) == [job_id]
+    clock.move(seconds=6)
+    await shop.submit(key="k", A=1)
+    assert sent(broker) == []
+    assert (await shop.work(job_id))["state"] == "succeeded"
+    clock.move(seconds=6)
+    await shop.submit(key="k", A=1)
+    assert sent(broker) == []
+    assert await shop.levels("A") == (99, 1)
+
+
 async def test_what_was_accepted_while_the_broker_was_away_is_sent_once_it_is_back(
     office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock
 ):
