@@ -30,6 +30,8 @@ class Batcher(Generic[Item, Result]):
     Args:
       apply: runs a batch. If it raises, every item of the batch gets the exception.
       max_size: the most items of one batch.
+      halve_from: of more items than this, but for the most of one batch, half waits for the next: while the
+        store has the one batch in hand, those who submit have the other half to do something with.
       linger: seconds to gather before a batch starts that found the batcher idle.
       observe: told each batch's size.
       gate: held while a batch is at work. Batchers that share one take turns, and gather while they wait:
@@ -41,6 +43,7 @@ class Batcher(Generic[Item, Result]):
         apply: Apply[Item, Result],
         *,
         max_size: int = 64,
+        halve_from: int | None = None,
         linger: float = 0.0,
         observe: Observe | None = None,
         gate: asyncio.Lock | None = None,
@@ -48,6 +51,7 @@ class Batcher(Generic[Item, Result]):
         self._gate = gate or asyncio.Lock()
         self._apply = apply
         self._max_size = max_size
+        self._halve_from = halve_from or max_size
         self._linger = linger
         self._observe = observe
         #: With each item, who waits for it, and the span that it comes from.
@@ -85,7 +89,8 @@ class Batcher(Generic[Item, Result]):
                 await self._next()
 
     async def _next(self) -> None:
-        size = min(self._max_size, len(self._waiting))
+        waiting = len(self._waiting)
+        size = min(self._max_size, waiting, max(self._halve_from, waiting // 2))
         batch = [self._waiting.popleft() for _ in range(size)]
         if self._observe is not None:
             self._observe(size)

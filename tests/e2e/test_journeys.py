@@ -72,12 +72,20 @@ async def test_an_order_that_does_not_fit_is_rejected_and_says_what_is_missing(t
     assert await town.levels(sku) == (1, 0)
 
 
+async def test_of_two_hundred_orders_for_the_last_unit_one_has_it(town: Town):
+    ada, sku = await town.customer(), await town.product(1)
+    sent = await asyncio.gather(*(ada.post("/v1/orders", order_of({sku: 1})) for _ in range(200)))
+    orders = await asyncio.gather(*(ada.settled(each["id"]) for each in sent))
+    assert Counter(order["state"] for order in orders) == {"reserved": 1, "rejected": 199}
+    assert await town.levels(sku) == (0, 1)
+
+
 async def test_a_retry_with_the_same_key_meets_the_other_api_and_is_one_order(town: Town):
     ada, sku = await town.customer(), await town.product(5)
     key, body = new_id(), order_of({sku: 1})
-    async with httpx.AsyncClient(base_url=town.fleet.urls[1]) as other:
+    async with httpx.AsyncClient(base_url=town.fleet.urls[1], timeout=20) as other:
         twin = Person(ada.id, ada.token, other)
-        answers = await asyncio.gather(*(who.send("/v1/orders", body, key=key) for who in [ada, twin] * 10))
+        answers = await asyncio.gather(*(who.send("/v1/orders", body, key=key) for who in [ada, twin] * 25))
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from pymongo.errors import AutoReconnect
 
 from domain.adapters.payments import COLLECTION, SandboxProvider
@@ -497,6 +498,8 @@ async def cancel(shop: Shop, order_id: str) -> Any:
 async def test_an_order_whose_hold_has_expired_cannot_be_paid_though_the_scheduler_is_down(
     shop: Shop, company: Company, clock: MovableClock
 ):
+    counted = ("stockyard_hold_expiries_total", {"found_by": "payment"})
+    before = REGISTRY.get_sample_value(*counted) or 0
     order = await shop.place(A=1)
     clock.move(minutes=15)
     with pytest.raises(OrderNotPayable):
@@ -504,6 +507,7 @@ async def test_an_order_whose_hold_has_expired_cannot_be_paid_though_the_schedul
     assert company.calls == []
     assert (await shop.order(order["id"]))["state"] == "expired"
     assert await shop.levels("A") == (100, 0)
+    assert REGISTRY.get_sample_value(*counted) == before + 1
     await shop.check_books()
     await check_money(shop)
 

@@ -91,6 +91,9 @@ async def test_a_job_that_is_settled_again_inside_a_batch_of_new_ones_is_one_ord
     )
     assert await shop.levels("A") == (89, 11)
     assert await states(shop, old["id"], *new) == {"reserved": 11}
+    batches = [(await shop.job(job_id))["history"][-1]["batch"] for job_id in new]
+    assert len({batch["id"] for batch in batches}) == 1
+    assert batches[0]["size"] == len(new)
     await shop.check_books()
 
 

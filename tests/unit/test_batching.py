@@ -34,6 +34,16 @@ async def test_a_lone_call_waits_for_nobody(apply: Recorder):
     assert apply.batches == [[7]]
 
 
+@pytest.mark.parametrize(
+    ("calls", "sizes"), [(4, [4]), (5, [4, 1]), (10, [5, 4, 1]), (40, [16, 12, 6, 4, 2]), (1, [1])]
+)
+async def test_of_many_half_waits_for_the_next_batch(apply: Recorder, calls: int, sizes: list[int]):
+    batcher = Batcher[int, int](apply, max_size=16, halve_from=4)
+    results = await asyncio.gather(*(batcher.submit(n) for n in range(calls)))
+    assert results == [10 * n for n in range(calls)]
+    assert [len(batch) for batch in apply.batches] == sizes
+
+
 async def test_calls_that_come_together_are_one_batch_in_their_order(apply: Recorder):
     results = await asyncio.gather(
         *(Batcher.submit(batcher, n) for batcher in [Batcher(apply)] for n in (3, 1, 2))

@@ -17,9 +17,10 @@ from domain.notifications.webhooks.rules import headers_of, new_secret
 from ops.books import Store
 from ops.fleet import Member
 from ops.soak import lookout, memory
-from ops.soak.__main__ import parser
+from ops.soak.__main__ import missed, parser
 from ops.soak.hooks import PATIENT, Hooks, odd_calls
 from ops.soak.pace import SECONDS, SHARE, borne
+from ops.soak.summary import Summary
 from ops.soak.visits import at_once, visits
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -31,6 +32,14 @@ def test_a_number_that_means_nothing_is_refused(wrong: str, capsys: pytest.Captu
         parser().parse_args([wrong])
     assert ended.value.code == 2
     assert wrong.partition("=")[0] in capsys.readouterr().err
+
+
+def test_kills_that_mostly_hit_nothing_are_told():
+    def run(kills: int, hits: int) -> Summary:
+        return Summary(seed=1, seconds=1.0, worker_kills=kills, worker_kills_in_batch=hits)
+
+    assert missed(run(0, 0)) == missed(run(20, 10)) == []
+    assert missed(run(20, 9)) == ["only 9 of 20 killed workers had a batch in hand"]
 
 
 def test_a_shop_is_asked_for_a_part_of_what_it_served_and_for_less_where_that_took_longer():
