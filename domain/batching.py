@@ -30,8 +30,8 @@ class Batcher(Generic[Item, Result]):
     Args:
       apply: runs a batch. If it raises, every item of the batch gets the exception.
       max_size: the most items of one batch.
-      halve_from: of more items than this, but for the most of one batch, half waits for the next: while the
-        store has the one batch in hand, those who submit have the other half to do something with.
+      halve_from: where more items than this wait, a batch takes half of them, and at least so many. Else
+        all who submit would wait for the same batch, and do nothing while it is at work.
       linger: seconds to gather before a batch starts that found the batcher idle.
       observe: told each batch's size.
       gate: held while a batch is at work. Batchers that share one take turns, and gather while they wait:

@@ -44,8 +44,7 @@ async def get_job(job_id: str, request: Request, caller: Reader, wait: Wait) -> 
         raise NotFound(job=job_id)
     if caller.principal.may("ops:read"):
         # The ledger's own form, with what a fault was: the cache has what owners see.
-        job = await caller.services.jobs.get(job_id, owner=None)
-        return json({**view(job, ops=True), "owner": job["owner"]})
+        return await _to_ops(caller, job_id)
     return json(found)
 
 
@@ -84,7 +83,7 @@ async def cancel_job(job_id: str, caller: Writer) -> Response:
     services = caller.services
     if caller.principal.may("ops:write"):
         await services.job_desk.cancel(job_id, actor=actor_of(caller))
-        return json(brief(await services.jobs.get(job_id, owner=None)))
+        return await _to_ops(caller, job_id)
     job = await services.jobs.cancel(job_id, owner=caller.account_id, by=caller.account_id)
     return json({**view(job), "owner": job["owner"]})
 
@@ -93,4 +92,10 @@ async def cancel_job(job_id: str, caller: Writer) -> Response:
 async def replay_job(job_id: str, caller: Ops) -> Response:
     """As `POST /v1/ops/jobs/{job_id}/replay`, without a reason."""
     await caller.services.job_desk.replay(job_id, actor=actor_of(caller))
-    return json(brief(await caller.services.jobs.get(job_id, owner=None)))
+    return await _to_ops(caller, job_id)
+
+
+async def _to_ops(caller: Caller, job_id: str) -> Response:
+    """Anybody's job, with its history and what a fault was. Raises NotFound."""
+    job = await caller.services.jobs.get(job_id, owner=None)
+    return json({**view(job, ops=True), "owner": job["owner"]})

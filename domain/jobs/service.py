@@ -27,7 +27,7 @@ from domain.values import Clock, id_floor
 
 #: How many of the jobs that were sent first are looked at for the oldest: an accepted one may be sent late.
 OLDEST_OF = 50
-#: See `Batcher`: with 32 clients a third more is accepted than where all of them wait for the same write.
+#: See `Batcher`: with 32 clients 40 % more is accepted than where all of them wait for the same write.
 HALVE_FROM = 16
 
 

@@ -207,6 +207,28 @@ async def test_a_password_that_cannot_be_changed_stays(
     await accounts.log_in(account.email, PASSWORD)
 
 
+async def test_the_other_sessions_end_also_where_the_process_does_once_the_password_is_changed(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+):
+    account = await somebody(accounts)
+    phone = await accounts.log_in(account.email, PASSWORD, device=PHONE)
+    laptop = await accounts.log_in(account.email, PASSWORD, device=LAPTOP)
+    by = await accounts.authenticate(laptop.token)
+    write = accounts._password_changes.write
+
+    async def write_and_end(*told: Any, **more: Any) -> None:
+        await write(*told, **more)
+        raise ConnectionError("the process is gone")
+
+    monkeypatch.setattr(accounts._password_changes, "write", write_and_end)
+    with pytest.raises(ConnectionError):
+        await accounts.change_password(by, PASSWORD, "seventeen green bicycles")
+    with pytest.raises(Unauthenticated):
+        await accounts.authenticate(phone.token)
+    assert await accounts.authenticate(laptop.token) == by
+    await accounts.log_in(account.email, "seventeen green bicycles")
+
+
 async def test_no_log_in_with_the_old_password_outlives_its_change(accounts: Accounts):
     account = await somebody(accounts)
     session = await accounts.log_in(account.email, PASSWORD)

@@ -19,7 +19,7 @@ from domain import errors
 from domain.accounts.rules import SCOPES
 from domain.settings import Api as ApiSettings
 from domain.settings import Log, Settings
-from tests.api import ORDER, Api, User, open_api
+from tests.api import ORDER, Api, User, open_api, serving
 
 JSON = {"Content-Type": "application/json"}
 SECURITY = {
@@ -100,6 +100,27 @@ async def test_ten_megabytes_are_too_many_whether_announced_or_not(user: User):
         answer = await place(user, body)
         assert is_problem(answer, 413, "body_too_large")
     assert sum(sent) <= 2 * 1024 * 1024
+
+
+async def test_bad_bodies_over_a_connection_are_answered_and_the_server_goes_on(api: Api, user: User):
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(160):
+            yield b" " * 65536
+
+    headers = user.headers() | JSON
+    bodies: list[tuple[Any, int]] = [
+        (b" " * 10 * 1024 * 1024, 413),
+        (chunks(), 413),
+        (b'{"items": "\xff\xfe"}', 400),
+        (b"{", 400),
+    ]
+    async with serving(api) as (_, url), httpx.AsyncClient(base_url=url) as client:
+        for number, (content, status) in enumerate(bodies):
+            keyed = headers | {"Idempotency-Key": str(number)}
+            answer = await client.post("/v1/orders", content=content, headers=keyed)
+            assert is_problem(answer, status, {413: "body_too_large", 400: "malformed_body"}[status])
+        keyed = headers | {"Idempotency-Key": "good"}
+        assert (await client.post("/v1/orders", json=ORDER, headers=keyed)).status_code == 202
 
 
 async def test_a_length_that_is_a_lie_or_no_number_does_not_get_through(user: User):

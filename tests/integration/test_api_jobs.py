@@ -54,7 +54,8 @@ async def test_a_job_is_cancelled_by_its_owner_and_replayed_by_ops(api: Api):
         for verb, state in (("cancel", "cancelled"), ("replay", "queued")):
             answer = await ops.post(f"{prefix}/{job_id}/{verb}")
             assert (answer.status_code, answer.json()["state"]) == (200, state)
-            assert answer.json()["owner"] == owner.id
+            shown = answer.json()
+            assert (shown["owner"], shown["history"][-1]["state"]) == (owner.id, state)
     acts = (await ops.get("/v1/ops/audit-log", params={"thing_id": job_id})).json()["entries"]
     assert Counter(act["action"] for act in acts) == {"jobs.replay": 4, "jobs.cancel": 2}
 

@@ -217,6 +217,16 @@ async def _refused(api: Api, status: int, code: str, **params: Any) -> dict[str,
     return body
 
 
+async def test_a_question_about_unknown_attributes_builds_no_schema(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    def slow(name: str) -> dict[str, Any]:
+        pytest.fail(f"the schema of {name} was built: milliseconds, for anybody who asks")
+
+    monkeypatch.setattr("domain.products.registry.schema", slow)
+    await _refused(api, 422, "invalid_query", attribute=[f"warp{n}:9" for n in range(10)])
+
+
 @pytest.mark.parametrize("q", [".*", "^$", "(+)+$", "[", "\\", "$where", '{"$gt": ""}', "%", "*", "🍫"])
 async def test_signs_that_mean_something_elsewhere_mean_nothing_here(api: Api, q: str):
     assert skus(await ask(api, q=q)) == []

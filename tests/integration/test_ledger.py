@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from prometheus_client import REGISTRY
 from pydantic import ValidationError
 from pymongo.errors import AutoReconnect
 
@@ -74,6 +75,17 @@ async def test_a_key_is_of_its_owner_and_kind(services: Services):
         await services.jobs.submit(reserve, owner="ada", key="k"),
     ]
     assert [answer.replayed for answer in answers] == [False] * 3
+
+
+async def test_of_many_that_are_accepted_at_once_not_all_wait_for_the_same_write(services: Services):
+    names = [f"stockyard_batch_size_{name}" for name in ("count", "sum")]
+
+    def told() -> list[float]:
+        return [REGISTRY.get_sample_value(name, {"batch": "ledger"}) or 0 for name in names]
+
+    before = told()
+    await asyncio.gather(*(submitted(services) for _ in range(32)))
+    assert [now - then for now, then in zip(told(), before, strict=True)] == [2, 32]
 
 
 async def test_a_job_is_shown_to_its_owner_and_to_ops(services: Services):

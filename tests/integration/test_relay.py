@@ -1,7 +1,7 @@
 """A `202` is kept although the broker was away, or lost the message (P1)."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
@@ -20,6 +20,7 @@ from domain.errors import TryAgain
 from domain.inventory.commands import Release
 from domain.jobs.commands import pools
 from domain.jobs.models import JOBS
+from domain.orders.commands import PlaceOrder
 from domain.ports import JobMessage, QueueDepth
 from domain.values import new_id
 from tests.conftest import MovableClock
@@ -111,6 +112,45 @@ async def test_a_request_that_is_repeated_later_sends_once_what_its_first_may_no
     await shop.submit(key="k", A=1)
     assert sent(broker) == []
     assert await shop.levels("A") == (99, 1)
+
+
+async def test_a_request_that_is_looked_up_by_its_key_is_sent_as_one_that_is_repeated(
+    office: Services, shop: Shop, broker: FakeJobQueue, clock: MovableClock
+):
+    # As orders of a cart or a quote are, before anything is read for them.
+    job = await shop.job((await shop.submit(key="k", A=1)).job_id)
+    assert sent(broker) == [job["_id"]]
+    for message in ([], [job["_id"]], []):
+        asked = {"owner": job["owner"], "key": "k", "request": job["payload"]}
+        found = await office.jobs.accepted(PlaceOrder, **asked)
+        assert found is not None
+        assert (found.job_id, found.replayed, sent(broker)) == (job["_id"], True, message)
+        clock.move(seconds=6)
+
+
+class HalfSilent(FakeJobQueue):
+    """Confirms nothing of one pool, until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(consumers=1)
+        self.goes_on = asyncio.Event()
+
+    async def publish(self, messages: Sequence[JobMessage]) -> list[bool]:
+        if any(message.pool == "orders" for message in messages):
+            await self.goes_on.wait()
+        return await super().publish(messages)
+
+
+async def test_a_queue_that_confirms_nothing_keeps_no_other_waiting(rewire: Callable[..., Services]):
+    broker = HalfSilent()
+    office = rewire(queue=broker)
+    stuck = asyncio.create_task(Shop(office).submit(A=1))
+    released = await office.jobs.submit(Release(reservation_id=new_id()), owner="ada", key="k")
+    assert [message.job_id for message in broker.take("inventory")] == [released.job_id]
+    assert not stuck.done()
+    broker.goes_on.set()
+    job_id = (await stuck).job_id
+    assert sent(broker) == [job_id]
 
 
 async def test_what_was_accepted_while_the_broker_was_away_is_sent_once_it_is_back(

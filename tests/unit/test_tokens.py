@@ -3,6 +3,7 @@
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import jwt
@@ -135,6 +136,16 @@ def test_two_keys_are_live_while_one_replaces_the_other():
     assert after.read(issue(during).token).sub == "account"
     with pytest.raises(Unauthenticated):
         after.read(token)
+
+
+def test_processes_that_are_restarted_one_by_one_read_each_others_tokens_through_a_rotation():
+    old, new = new_pem(), new_pem()
+    # As docs/auth.md has it: behind the old one, in front of it, alone.
+    steps = [issuer(pems) for pems in (old, old + new, new + old, new)]
+    for before, after in pairwise(steps[:3]):
+        for writer, reader in ((before, after), (after, before)):
+            assert reader.read(issue(writer).token).sub == "account"
+    assert steps[3].read(issue(steps[2]).token).sub == "account"
 
 
 def test_an_old_key_may_be_given_by_its_public_half():
