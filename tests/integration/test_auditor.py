@@ -48,6 +48,26 @@ async def test_books_that_are_right_have_no_findings(shop: Shop):
         await shop.services.auditor.audit("GHOST")
 
 
+@pytest.mark.parametrize("chunk", [1, 2, 5])
+async def test_stock_is_read_in_parts_and_holds_that_lie_in_several_count_in_each(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, chunk: int
+):
+    monkeypatch.setattr("domain.inventory.auditor.CHUNK", chunk)
+    await shop.stock(C=10, D=10, E=10)
+    for _ in range(2):
+        await shop.reserve(A=1, C=2, E=3)
+    await shop.reserve(B=1, D=1)
+    audit = await shop.services.auditor.audit()
+    assert (audit.stocks, audit.findings) == (5, ())
+    for number, sku in enumerate("ACE", start=1):
+        await spoil(shop, f"main:{sku}", reserved=number, available=-number)
+    found = (await shop.services.auditor.audit()).findings
+    assert [(each.stock_id, each.figures.reserved, each.figures.held) for each in found] == [
+        ("main:A", 3, 2), ("main:C", 6, 4), ("main:E", 9, 6),
+    ]  # fmt: skip
+    assert [each.stock_id for each in (await shop.services.auditor.audit("C")).findings] == ["main:C"]
+
+
 async def test_units_that_no_hold_keeps_are_named_and_freed(shop: Shop):
     hold_id = await shop.reserve(A=3)
     await spoil(shop, reserved=2, available=-2)
